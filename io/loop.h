@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The loop: one thread, one io_uring, the coroutines that live on it.
+ *
+ * A turn of the loop: run what is ready (calls from other threads, expired timers, woken
+ * coroutines), run the deferred functions, submit everything that was queued in one system call,
+ * and wait for completions when nothing is ready.  No function here runs a nested loop.
+ *
+ * Code outside io/ names neither the ring nor the worker pool, so that a host that forbids
+ * io_uring can be served by a second implementation.
+ */
+#ifndef IO_LOOP_H
+#define IO_LOOP_H
+
+#include <glib.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef struct Loop Loop;
+
+/*
+ * Makes a loop that no thread runs yet.  Where the kernel refuses io_uring the error says so in one
+ * clear line (and names kernel.io_uring_disabled and container seccomp profiles as usual causes).
+ */
+Loop *loop_new(const char *name, GError **errp);
+
+/* Runs the loop in the calling thread until loop_stop(). */
+void loop_run(Loop *loop);
+
+/* Starts a thread (named for the loop) that runs the loop. */
+bool loop_start_thread(Loop *loop, GError **errp);
+
+/* Makes loop_run() return after its current turn.  Any thread. */
+void loop_stop(Loop *loop);
+
+/*
+ * Frees a stopped loop (joins its thread first, stopping it).  No coroutine, timer, watch or
+ * operation may be left on it.  NULL is accepted.
+ */
+void loop_free(Loop *loop);
+
+/* The loop that the calling thread runs, or NULL. */
+Loop *loop_current(void);
+
+const char *loop_name(const Loop *loop);
+
+/* Thread id of the thread that runs the loop, 0 before it runs. */
+int loop_thread_id(const Loop *loop);
+
+/* Monotonic clock in nanoseconds. */
+int64_t loop_now_ns(void);
+
+typedef void LoopFn(void *opaque);
+
+/* Runs fn(opaque) on @loop's thread, in a later turn.  Any thread; in order for one caller. */
+void loop_call(Loop *loop, LoopFn *fn, void *opaque);
+
+/*
+ * A function that runs once at the end of the current turn, before the batch is submitted: where
+ * replies that became ready in one turn are sent together.  Embedded in its user, queued at most
+ * once at a time.  Loop thread only.
+ */
+typedef struct LoopDeferred {
+    LoopFn *fn;
+    void *opaque;
+    bool queued; /* private */
+    struct LoopDeferred *next; /* private */
+} LoopDeferred;
+void loop_defer(LoopDeferred *deferred);
+
+/* A one-shot timer, embedded in its user.  Loop thread only; fn runs on the loop, not in a coroutine. */
+typedef struct LoopTimer {
+    Loop *loop;          /* NULL while not armed */
+    int64_t deadline_ns; /* on loop_now_ns()'s clock */
+    LoopFn *fn;
+    void *opaque;
+    unsigned heap_index; /* private */
+} LoopTimer;
+void loop_timer_init(LoopTimer *timer, LoopFn *fn, void *opaque);
+void loop_timer_set(LoopTimer *timer, int64_t deadline_ns); /* arms or moves it, on loop_current() */
+void loop_timer_cancel(LoopTimer *timer);                   /* no-op when not armed */
+
+/*
+ * Watches a descriptor that a library owns (libnbd, say).  fn runs on the loop each time one of
+ * @events (POLLIN | POLLOUT) is ready, until the watch is changed or removed; fn may do both.
+ * Loop thread only.
+ */
+typedef struct LoopWatch LoopWatch;
+typedef void LoopWatchFn(void *opaque, int revents);
+LoopWatch *loop_watch_new(int fd, LoopWatchFn *fn, void *opaque); /* on loop_current(), no events yet */
+void loop_watch_set(LoopWatch *watch, int events);               /* 0 to pause */
+void loop_watch_free(LoopWatch *watch);                          /* NULL is accepted */
+
+#endif

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Stream sockets: six operations behind a table, so that TLS is a socket that wraps another.
+ *
+ * A Socket belongs to one loop at a time: the loop on which its co_ functions are called.  At most one
+ * coroutine receives and one sends at a time.
+ */
+#ifndef IO_SOCKET_H
+#define IO_SOCKET_H
+
+#include "io/co.h"
+#include "util/io-slice.h"
+
+typedef struct Socket Socket;
+
+typedef struct SocketOps {
+    ssize_t (*co_recv)(Socket *socket, void *buf, size_t len);
+    int (*co_send)(Socket *socket, const IoSlice *data);
+    void (*interrupt)(Socket *socket);
+    void (*shutdown)(Socket *socket);
+    int (*fd)(const Socket *socket);
+    void (*free)(Socket *socket);
+} SocketOps;
+
+struct Socket {
+    const SocketOps *ops;
+    char *peer; /* for messages: "unix:/path" or "127.0.0.1:4711" */
+};
+
+/* Takes ownership of the connected descriptor @fd. */
+Socket *socket_new_fd(int fd, const char *peer);
+
+/* Receives 1 to @len bytes; 0 at the end of the stream; -EINTR after socket_interrupt() (nothing lost). */
+G_GNUC_WARN_UNUSED_RESULT ssize_t co_socket_recv(Socket *socket, void *buf, size_t len);
+
+/* Receives exactly @len bytes; -ECONNRESET (or -EINTR) where the stream ends before. */
+G_GNUC_WARN_UNUSED_RESULT int co_socket_recv_all(Socket *socket, void *buf, size_t len);
+
+/* Sends all of it: 0 or -errno. */
+G_GNUC_WARN_UNUSED_RESULT int co_socket_send(Socket *socket, const IoSlice *data);
+G_GNUC_WARN_UNUSED_RESULT int co_socket_send_buf(Socket *socket, const void *buf, size_t len);
+
+/*
+ * Makes the receive that waits now (or else the next one) return -EINTR; so that a session that
+ * waits for its client can be moved to another loop.  Loop thread only.
+ */
+void socket_interrupt(Socket *socket);
+
+/* Shuts both directions down: receivers see the end, senders -EPIPE.  Loop thread only. */
+void socket_shutdown(Socket *socket);
+
+int socket_fd(const Socket *socket);
+
+/* Closes.  Nobody may be in a call on it.  NULL is accepted. */
+void socket_free(Socket *socket);
+
+/* An address, as QMP's SocketAddress gives it (the caller translates). */
+typedef struct SocketAddr {
+    enum { SOCKET_ADDR_UNIX, SOCKET_ADDR_TCP, SOCKET_ADDR_FD } kind;
+    const char *path;       /* UNIX */
+    bool abstract, tight;   /* UNIX: Linux abstract name space */
+    const char *host, *port; /* TCP */
+    bool ipv4, ipv6;        /* TCP: families wanted; both false means any */
+    bool keep_alive;
+    int fd;                 /* FD: a connected or listening socket passed in */
+} SocketAddr;
+
+/* Connects (name look-up in the worker pool).  NULL with @errp set on failure; QEMU's words:
+ * "Failed to connect to '/path': No such file or directory". */
+Socket *co_socket_connect(const SocketAddr *addr, GError **errp);
+
+/* A listening socket (one address family each may mean several descriptors). */
+typedef struct Listener Listener;
+/* Called on the listener's loop, in a coroutine of its own, for each new connection. */
+typedef void ListenerFn(Socket *connection, void *opaque);
+
+/*
+ * Binds, listens and accepts on the current loop.  An existing unix socket file is replaced, as QEMU
+ * does; the file is removed by listener_free().  "Failed to bind socket to /path: …".
+ * May yield (name look-up).
+ */
+Listener *co_listener_new(const SocketAddr *addr, int backlog, ListenerFn *fn, void *opaque,
+                          GError **errp);
+/* The bound address of the first descriptor, "unix:/path" or "host:port" (port 0 resolved). */
+const char *listener_address(const Listener *listener);
+/* Stops and starts taking connections (at the limit of clients, say).  Loop thread only. */
+void listener_set_paused(Listener *listener, bool paused);
+/* Closes; may yield until the accept under way was cancelled. */
+void co_listener_free(Listener *listener);
+
+#endif
