@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Changes of the graph as a whole: filters put in and taken out of a live graph, graphs moved
+ * between loops.  Loop 0, control lock held.
+ */
+#ifndef BLOCK_GRAPH_H
+#define BLOCK_GRAPH_H
+
+#include "block/drain.h"
+
+/*
+ * Puts @filter (whose primary child is @node already) above @node: each parent of @node, but for @filter
+ * itself and edges that @keep (may be NULL) says to keep, becomes a parent of @filter.  The graph must be
+ * drained.  On failure (permissions) nothing changed.
+ */
+bool block_graph_insert_filter(BlockNode *filter, BlockNode *node,
+                               bool (*keep)(BlockChild *edge, void *opaque), void *opaque,
+                               GError **errp);
+
+/* The reverse: parents of @filter become parents of its primary child.  The caller drops the filter then. */
+bool block_graph_remove_filter(BlockNode *filter, GError **errp);
+
+/* Moves the connected graph of @node to @loop (drains it).  An error names a user that is pinned elsewhere. */
+bool co_block_graph_move(BlockNode *node, Loop *loop, GError **errp);
+
+/* All nodes connected to @node (through edges and users), of BlockNode, not owned. */
+GPtrArray *block_graph_connected(BlockNode *node);
+
+/* Does @node stand in the graph below @top (or is it @top)? */
+bool block_graph_is_below(const BlockNode *top, const BlockNode *node);
+
+/* Computes all permissions again from the users down; on failure they are as before. */
+bool block_graph_update_perms(GError **errp);
+
+#endif
