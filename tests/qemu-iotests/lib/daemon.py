@@ -9,7 +9,7 @@ import sys
 import time
 
 from .env import DAEMON, DEADLINE
-from .qmp import Qmp, SessionClosed
+from .qmp import Qmp, SessionClosed, arguments
 
 _SANITIZER = re.compile(r'ERROR: \w*Sanitizer|SUMMARY: \w*Sanitizer|runtime error:')
 
@@ -162,14 +162,15 @@ class Daemon:
         """blockdev-add."""
         self.cmd('blockdev-add', args, driver=driver, node_name=node_name, **kw)
 
-    def add_raw(self, node_name, path, size=None, **kw):
-        """Adds node NAME (raw) on node NAME-file (file). size creates the file, sparse."""
+    def add_raw(self, node_name, path, size=None, **options):
+        """Adds node NAME (raw) on node NAME-file (file). size creates the file, sparse. read_only, discard and
+        cache hold for both nodes."""
         if size is not None:
             with open(path, 'wb') as f:
                 f.truncate(size)
-        self.cmd('blockdev-add', kw, driver='raw', node_name=node_name,
-                 file={'driver': 'file', 'node-name': f'{node_name}-file', 'filename': path,
-                       **({'read-only': True} if kw.get('read_only') else {})})
+        below = {k: options[k] for k in ('read_only', 'discard', 'cache') if k in options}
+        self.cmd('blockdev-add', driver='raw', node_name=node_name, **options,
+                 file=arguments(None, dict(driver='file', node_name=f'{node_name}-file', filename=path, **below)))
 
     def export(self, node_name, id=None, args=None, **kw):
         """Adds an NBD export; its id and name are the node's name unless given. Returns its URI."""
