@@ -58,6 +58,12 @@ def extents(h, context, length, offset=0, flags=0):
     return out
 
 
+# What a server may answer to a write that may not or cannot be. The protocol wants the first of each; QEMU 10.0
+# answers with EINVAL to all that it finds wrong before it starts a request.
+READ_ONLY = ('EPERM', 'EINVAL')
+BEYOND_END = ('ENOSPC', 'EINVAL')
+
+
 def nbd_errno(call, *args, **kw):
     """Calls a libnbd function that must fail; returns the name of the errno ('EINVAL')."""
     try:
