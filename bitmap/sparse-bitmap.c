@@ -90,8 +90,7 @@ static bool fill_one_leaf(SparseBitmap *b, uint64_t start, uint64_t end, bool va
     if (room <= end - start) {
         return false;
     }
-    *changed = sparse_words_fill(node->child[slot].page, from, from + (end - start), value);
-    node->count[slot] += value ? *changed : -*changed;
+    *changed = sparse_fill_page(node, slot, from, from + (end - start), value);
     return true;
 }
 

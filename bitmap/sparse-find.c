@@ -9,11 +9,14 @@ static uint64_t from_slot(uint64_t children, unsigned i)
     return children & ~(uint64_t)0 << i;
 }
 
-static bool next_in_leaf(const uint64_t *page, uint64_t base, uint64_t start, uint64_t end,
-                         bool value, uint64_t *bit)
+/* @base is that of the leaf. */
+static bool next_in_leaf(const SparseNode *node, unsigned i, uint64_t base, uint64_t start,
+                         uint64_t end, bool value, uint64_t *bit)
 {
-    unsigned to = MIN(end - base, SPARSE_LEAF_BITS);
-    unsigned found = sparse_words_next(page, start - base, to, value);
+    const uint64_t *page = node->child[i].page;
+    unsigned from = start - base, to = MIN(end - base, SPARSE_LEAF_BITS);
+    unsigned found = value ? sparse_words_next_set(page, node->lines[i], from, to)
+                           : sparse_words_next(page, from, to, false);
 
     if (found == to) {
         return false;
@@ -42,7 +45,7 @@ static bool next_in_node(const SparseNode *node, unsigned level, uint64_t base, 
             return true;
         }
         if (level == 1
-                ? next_in_leaf(node->child[i].page, child, from, end, value, bit)
+                ? next_in_leaf(node, i, child, from, end, value, bit)
                 : next_in_node(node->child[i].node, level - 1, child, from, end, value, bit)) {
             return true;
         }

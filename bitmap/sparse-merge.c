@@ -16,8 +16,8 @@ static uint64_t clone_child(SparseBitmap *dst, SparseNode *node, const SparseNod
     if (level == 1) {
         uint64_t *page = sparse_get_page(dst, base);
 
-        memcpy(page, from->child[i].page, SPARSE_PAGE_SIZE);
-        sparse_attach_page(dst, node, i, page, from->count[i]);
+        sparse_words_copy(page, from->child[i].page, from->lines[i]);
+        sparse_attach_page(dst, node, i, page, from->count[i], from->lines[i]);
         return from->count[i];
     }
     child = sparse_split(dst, node, level, i, base);
@@ -48,8 +48,9 @@ static uint64_t merge_child(SparseBitmap *dst, SparseNode *node, const SparseNod
         return clone_child(dst, node, from, level, i, base);
     }
     if (level == 1) {
-        changed = sparse_words_merge(node->child[i].page, from->child[i].page);
+        changed = sparse_words_merge(node->child[i].page, from->child[i].page, from->lines[i]);
         node->count[i] += changed;
+        node->lines[i] |= from->lines[i];
     } else {
         changed = merge_node(dst, node->child[i].node, from->child[i].node, level - 1, base);
     }
@@ -170,7 +171,7 @@ void sparse_bitmap_adopt_leaf(SparseBitmap *b, uint64_t leaf_index, uint64_t *pa
     }
     slot = sparse_slot(1, base);
     g_assert(!((node->mixed | node->ones) >> slot & 1));
-    sparse_attach_page(b, node, slot, page, count);
+    sparse_attach_page(b, node, slot, page, count, ~(uint64_t)0);
     b->count += count;
 }
 

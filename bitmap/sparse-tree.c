@@ -42,7 +42,7 @@ void sparse_node_free(SparseBitmap *b, SparseNode *node)
 }
 
 void sparse_attach_page(SparseBitmap *b, SparseNode *node, unsigned i, uint64_t *page,
-                        unsigned count)
+                        unsigned count, uint64_t lines)
 {
     uint64_t bit = (uint64_t)1 << i;
 
@@ -51,6 +51,7 @@ void sparse_attach_page(SparseBitmap *b, SparseNode *node, unsigned i, uint64_t 
     node->ones &= ~bit;
     node->child[i].page = page;
     node->count[i] = count;
+    node->lines[i] = lines;
 }
 
 uint64_t *sparse_get_page(SparseBitmap *b, uint64_t base)
@@ -143,26 +144,35 @@ void sparse_settle(SparseBitmap *b, SparseNode *node, unsigned level, unsigned i
 static void split_leaf(SparseBitmap *b, SparseNode *node, unsigned i, uint64_t base)
 {
     uint64_t *page = sparse_get_page(b, base);
-    unsigned count = 0;
+    bool ones = node->ones >> i & 1;
 
     memset(page, 0, SPARSE_PAGE_SIZE);
-    if (node->ones >> i & 1) {
-        count = sparse_words_fill(page, 0, sparse_child_end(b, 1, base) - base, true);
+    sparse_attach_page(b, node, i, page, 0, 0);
+    if (ones) {
+        sparse_fill_page(node, i, 0, sparse_child_end(b, 1, base) - base, true);
     }
-    sparse_attach_page(b, node, i, page, count);
+}
+
+unsigned sparse_fill_page(SparseNode *node, unsigned i, unsigned from, unsigned to, bool value)
+{
+    unsigned changed = sparse_words_fill(node->child[i].page, from, to, value);
+
+    if (value) {
+        node->count[i] += changed;
+        node->lines[i] |= sparse_words_lines(from, to);
+    } else {
+        node->count[i] -= changed;
+    }
+    return changed;
 }
 
 static uint64_t fill_leaf(SparseBitmap *b, SparseNode *node, unsigned i, uint64_t base,
                           uint64_t start, uint64_t end, bool value)
 {
-    unsigned changed;
-
     if (!(node->mixed >> i & 1)) {
         split_leaf(b, node, i, base);
     }
-    changed = sparse_words_fill(node->child[i].page, start - base, end - base, value);
-    node->count[i] += value ? changed : -changed;
-    return changed;
+    return sparse_fill_page(node, i, start - base, end - base, value);
 }
 
 static uint64_t fill_child(SparseBitmap *b, SparseNode *node, unsigned level, unsigned i,

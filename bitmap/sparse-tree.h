@@ -38,7 +38,9 @@ struct SparseNode {
     uint64_t mixed;
     uint64_t ones;
     SparseChild child[SPARSE_FANOUT]; /* valid where mixed */
-    uint16_t count[SPARSE_FANOUT];    /* level 1: the population of each mixed leaf */
+    /* Level 1, of each mixed leaf: */
+    uint16_t count[SPARSE_FANOUT]; /* its population */
+    uint64_t lines[SPARSE_FANOUT]; /* its summary (sparse-words.h); may have bits too many */
 };
 
 struct SparseBitmap {
@@ -122,9 +124,14 @@ void sparse_settle(SparseBitmap *b, SparseNode *node, unsigned level, unsigned i
 /* A page of the provider for the leaf at @base; its content is undefined. */
 uint64_t *sparse_get_page(SparseBitmap *b, uint64_t base);
 
-/* Makes leaf child i of a node at level 1, which had no page, a mixed one with @count bits set. */
+/* Makes leaf child i of a node at level 1, which had no page, a mixed one with @count bits set and
+ * the summary @lines. */
 void sparse_attach_page(SparseBitmap *b, SparseNode *node, unsigned i, uint64_t *page,
-                        unsigned count);
+                        unsigned count, uint64_t lines);
+
+/* Makes [from, to), not empty, of the page of a mixed leaf @value; returns how many bits changed.
+ * The caller settles the leaf if it can have become uniform. */
+unsigned sparse_fill_page(SparseNode *node, unsigned i, unsigned from, unsigned to, bool value);
 
 SparseNode *sparse_node_new(SparseBitmap *b);
 void sparse_node_free(SparseBitmap *b, SparseNode *node);

@@ -2,6 +2,13 @@
 /* Bits in the words of one leaf page; see sparse-words.h. */
 #include "bitmap/sparse-words.h"
 
+#include <string.h>
+
+#define LINE_WORDS 8u
+#define LINE_BITS (LINE_WORDS * 64)
+
+G_STATIC_ASSERT(LINE_BITS * 64 == SPARSE_LEAF_BITS);
+
 /* In registers: without -mpopcnt the compiler's builtin is a call that looks up tables. */
 static inline unsigned popcount(uint64_t x)
 {
@@ -65,12 +72,30 @@ unsigned sparse_words_next(const uint64_t *words, unsigned from, unsigned to, bo
     return to;
 }
 
-/* Merges eight words (a cache line). */
-static inline unsigned merge_line(uint64_t *dst, const uint64_t *src)
+uint64_t sparse_words_lines(unsigned from, unsigned to)
+{
+    return ~(uint64_t)0 << from / LINE_BITS & ~(uint64_t)0 >> (63 - (to - 1) / LINE_BITS);
+}
+
+unsigned sparse_words_next_set(const uint64_t *words, uint64_t lines, unsigned from, unsigned to)
+{
+    for (lines &= sparse_words_lines(from, to); lines; lines &= lines - 1) {
+        unsigned line = __builtin_ctzll(lines) * LINE_BITS;
+        unsigned end = MIN(to, line + LINE_BITS);
+        unsigned found = sparse_words_next(words, MAX(from, line), end, true);
+
+        if (found < end) {
+            return found;
+        }
+    }
+    return to;
+}
+
+static unsigned merge_line(uint64_t *dst, const uint64_t *src)
 {
     unsigned changed = 0;
 
-    for (unsigned w = 0; w < 8; w++) {
+    for (unsigned w = 0; w < LINE_WORDS; w++) {
         uint64_t added = src[w] & ~dst[w];
 
         if (added) {
@@ -81,18 +106,24 @@ static inline unsigned merge_line(uint64_t *dst, const uint64_t *src)
     return changed;
 }
 
-unsigned sparse_words_merge(uint64_t *dst, const uint64_t *src)
+unsigned sparse_words_merge(uint64_t *dst, const uint64_t *src, uint64_t lines)
 {
-    const unsigned n = SPARSE_PAGE_SIZE / sizeof(uint64_t);
     unsigned changed = 0;
 
-    for (unsigned w = 0; w < n; w += 8) {
-        const uint64_t *s = src + w;
+    for (; lines; lines &= lines - 1) {
+        unsigned w = __builtin_ctzll(lines) * LINE_WORDS;
 
-        /* Most lines of a scattered bitmap are empty: they cost eight loads and one branch. */
-        if (s[0] | s[1] | s[2] | s[3] | s[4] | s[5] | s[6] | s[7]) {
-            changed += merge_line(dst + w, s);
-        }
+        changed += merge_line(dst + w, src + w);
     }
     return changed;
+}
+
+void sparse_words_copy(uint64_t *dst, const uint64_t *src, uint64_t lines)
+{
+    memset(dst, 0, SPARSE_PAGE_SIZE);
+    for (; lines; lines &= lines - 1) {
+        unsigned w = __builtin_ctzll(lines) * LINE_WORDS;
+
+        memcpy(dst + w, src + w, LINE_WORDS * sizeof(*dst));
+    }
 }
