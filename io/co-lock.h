@@ -18,7 +18,7 @@ void co_queue_wait(CoQueue *queue);
 /* False when the deadline (loop_now_ns()) passed before a wake; INT64_MAX waits for ever. */
 G_GNUC_WARN_UNUSED_RESULT bool co_queue_wait_until(CoQueue *queue, int64_t deadline_ns);
 bool co_queue_wake_one(CoQueue *queue); /* false when nobody waited */
-void co_queue_wake_all(CoQueue *queue);
+void co_queue_wake_all(CoQueue *queue); /* all who wait now */
 bool co_queue_empty(const CoQueue *queue);
 
 typedef struct CoMutex {
@@ -34,13 +34,15 @@ typedef struct CoRwLock {
     int readers;
     bool writer;
     CoQueue waiters;
-    int waiting_writers;
 } CoRwLock;
 void co_rwlock_rdlock(CoRwLock *lock);
 void co_rwlock_wrlock(CoRwLock *lock);
 void co_rwlock_unlock(CoRwLock *lock);
 
-/* A counting semaphore that bounds what is in flight. */
+/*
+ * A counting semaphore that bounds what is in flight.  Nobody overtakes one who waits for more; so
+ * @count must not exceed what the semaphore was made with.
+ */
 typedef struct CoSemaphore {
     int64_t free;
     CoQueue waiters;
