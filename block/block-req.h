@@ -23,6 +23,7 @@ struct BlockReq {
     unsigned flags;               /* BlockFlags */
     int64_t offset, bytes;        /* what was asked for */
     int64_t over_offset, over_bytes; /* what counts for overlaps: rounded out when serialising */
+    uint64_t sequence;            /* order in which requests began */
     bool serialising;
     BlockReq *waiting_for;        /* breaks cycles: nobody waits for one that waits for him */
     BlockReq *next, **prev;       /* node->requests */

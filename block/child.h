@@ -13,6 +13,7 @@ struct BlockChild {
     unsigned role;       /* BlockRole */
     unsigned perm;       /* what the parent does; BlockPerm */
     unsigned shared;     /* what it lets others do */
+    unsigned new_perm, new_shared; /* while permissions are computed (perms.c) */
 };
 
 /*

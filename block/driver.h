@@ -5,7 +5,7 @@
  * A missing I/O operation passes through to node->file in a filter and means "not supported"
  * elsewhere (-ENOTSUP; a missing co_flush means nothing to flush; a missing co_block_status means
  * all data).  Operations are called only by the gate (block/node-io.c), which has checked range
- * (0 <= offset, offset + bytes <= node->size), alignment (node->limits), sizes and permissions; they
+ * (0 <= offset, offset + bytes <= node->size rounded up to the request alignment), alignment (node->limits), sizes and permissions; they
  * run on node->loop, in a coroutine, many at a time.  They reach their children through the gate
  * (co_block_read(node->file, …)).
  */

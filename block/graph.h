@@ -29,7 +29,16 @@ GPtrArray *block_graph_connected(BlockNode *node);
 /* Does @node stand in the graph below @top (or is it @top)? */
 bool block_graph_is_below(const BlockNode *top, const BlockNode *node);
 
-/* Computes all permissions again from the users down; on failure they are as before. */
+/* Moves graphs so that both nodes are on one loop, the graph that nobody pins moves. */
+bool co_block_graph_join(BlockNode *a, BlockNode *b, GError **errp);
+
+/* The users of the connected graph, of BlockUser, not owned. */
+GPtrArray *block_graph_users(const GPtrArray *nodes);
+
+/*
+ * Computes all permissions again from the users down, and lets drivers check the changes (image
+ * locks); on failure they are as before.
+ */
 bool block_graph_update_perms(GError **errp);
 
 #endif

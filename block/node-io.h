@@ -7,7 +7,7 @@
  * driver's limits, and adds the flush where the driver has no FUA.
  *
  * All run on child->node->loop, in a coroutine, and yield.  They return 0 or -errno: -EIO for ranges outside
- * of the node, -EPERM for a missing permission, -EACCES for a read-only node, else the driver's.
+ * of the node, -EPERM for a missing permission or a read-only node, else the driver's.
  */
 #ifndef BLOCK_NODE_IO_H
 #define BLOCK_NODE_IO_H
@@ -37,6 +37,9 @@ G_GNUC_WARN_UNUSED_RESULT int co_block_write_buf(BlockChild *child, int64_t offs
  */
 G_GNUC_WARN_UNUSED_RESULT int co_block_status(BlockChild *child, bool want_zero, int64_t offset,
                                               int64_t bytes, BlockStatus *status);
+
+/* Flushes what the node itself holds and, below it, every child that it writes to. */
+G_GNUC_WARN_UNUSED_RESULT int co_gate_flush(BlockNode *node);
 
 /*
  * Sets the size.  Needs BLOCK_PERM_RESIZE.  Bitmaps and parents are told.

@@ -25,6 +25,7 @@ typedef struct BlockOptions {
 
 typedef struct BlockReqList {
     BlockReq *first;
+    uint64_t next_sequence;
 } BlockReqList;
 
 struct BlockNode {
@@ -35,10 +36,11 @@ struct BlockNode {
     Loop *loop;                 /* the loop of the connected graph */
     unsigned refcount;          /* loop 0 */
     bool by_user;               /* blockdev-add holds one reference */
+    bool opened;                /* driver->co_open succeeded */
     BlockOptions options;
+    unsigned perm, shared;      /* what all parents together do, and all of them let others do */
     BlockLimits limits;         /* set by block_node_refresh_limits() */
     int64_t size;               /* bytes; refreshed by truncate */
-    unsigned open_flags_reserved;
 
     BlockChild *file;           /* the primary child or NULL: image file or filtered node */
     GPtrArray *children;        /* of BlockChild, edges downwards, owned */
@@ -46,7 +48,7 @@ struct BlockNode {
 
     /* Requests; on node->loop. */
     unsigned in_flight;
-    struct BlockDrain *drain;   /* who waits for in_flight to fall to 0, or NULL */
+    struct DrainedGraph *drain; /* who waits for in_flight to fall to 0, or NULL */
     BlockReqList requests;      /* tracked: overlap checks */
     unsigned serialising;       /* how many of them are serialising */
     uint64_t write_gen;         /* counts completed writes */
@@ -60,13 +62,18 @@ struct BlockNode {
 
 /*
  * Opens a node and, where options name them inline, its children; the caller owns one reference.
+ * A node without a name gets one made up ("#block042"); blockdev-add checks that there is one.
  * Loop 0 with the control lock held; may yield.  The node starts on loop 0 (children that are given
  * by reference bring their loop).
  */
 BlockNode *co_block_node_open(const BlockdevOptions *options, GError **errp);
 
-/* A node that no user named: a filter that a job inserts.  @name may be NULL (made up). */
-BlockNode *co_block_node_open_internal(const BlockdevOptions *options, GError **errp);
+/*
+ * The same for an inline child of @parent, from which it inherits cache, read-only and force-share
+ * options that it does not set itself.
+ */
+BlockNode *co_block_node_open_inherit(const BlockdevOptions *options, const BlockNode *parent,
+                                      GError **errp);
 
 /* References; the last one closes the node and drops its children.  Loop 0, control lock; may yield. */
 BlockNode *block_node_ref(BlockNode *node);

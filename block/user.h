@@ -7,6 +7,7 @@
 #define BLOCK_USER_H
 
 #include "block/child.h"
+#include "io/loop.h"
 
 typedef struct BlockUserOps {
     /*
@@ -34,6 +35,8 @@ struct BlockUser {
     bool pinned;          /* stays on its loop (an export with fixed-iothread) */
     GPtrArray *children;  /* root edges, of BlockChild, owned */
     unsigned drain_count; /* on the graph's loop */
+    unsigned refcount;    /* its owner's, and one for each drained section that it is in; loop 0 */
+    struct DrainedGraph *drain; /* who waits for drained_poll(), or NULL; graph's loop */
 };
 
 BlockUser *block_user_new(const BlockUserOps *ops, void *opaque);
@@ -49,8 +52,14 @@ BlockChild *co_block_user_attach(BlockUser *user, BlockNode *node, const char *n
 void co_block_user_detach(BlockUser *user, BlockChild *child);
 void co_block_user_free(BlockUser *user); /* NULL is accepted */
 
+/* Drops the reference of a drained section. */
+void block_user_unref(BlockUser *user);
+
 /* Something changed that drained_poll() looks at.  Graph's loop. */
 void block_user_drain_progress(BlockUser *user);
+
+/* The loop of the user's graph; loop 0 while it has no edge. */
+Loop *block_user_loop(const BlockUser *user);
 
 /* Is the user drained now?  Graph's loop. */
 bool block_user_drained(const BlockUser *user);

@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Changes of the graph as a whole; see graph.h. */
+#include "block/graph.h"
+
+#include "block/control.h"
+#include "block/node-int.h"
+#include "util/error.h"
+
+/* --- what is connected -------------------------------------------------------------------- */
+
+static void add_node(GPtrArray *found, GHashTable *seen, BlockNode *node)
+{
+    if (g_hash_table_add(seen, node)) {
+        g_ptr_array_add(found, node);
+    }
+}
+
+static void add_neighbours(GPtrArray *found, GHashTable *seen, const BlockNode *node)
+{
+    for (unsigned i = 0; i < node->children->len; i++) {
+        add_node(found, seen, ((BlockChild *)node->children->pdata[i])->node);
+    }
+    for (unsigned i = 0; i < node->parents->len; i++) {
+        BlockChild *edge = node->parents->pdata[i];
+
+        if (edge->parent) {
+            add_node(found, seen, edge->parent);
+            continue;
+        }
+        for (unsigned j = 0; j < edge->user->children->len; j++) {
+            add_node(found, seen, ((BlockChild *)edge->user->children->pdata[j])->node);
+        }
+    }
+}
+
+GPtrArray *block_graph_connected(BlockNode *node)
+{
+    g_autoptr(GHashTable) seen = g_hash_table_new(NULL, NULL);
+    GPtrArray *found = g_ptr_array_new();
+
+    add_node(found, seen, node);
+    for (unsigned i = 0; i < found->len; i++) {
+        add_neighbours(found, seen, found->pdata[i]);
+    }
+    return found;
+}
+
+GPtrArray *block_graph_users(const GPtrArray *nodes)
+{
+    g_autoptr(GHashTable) seen = g_hash_table_new(NULL, NULL);
+    GPtrArray *users = g_ptr_array_new();
+
+    for (unsigned i = 0; i < nodes->len; i++) {
+        const BlockNode *node = nodes->pdata[i];
+
+        for (unsigned j = 0; j < node->parents->len; j++) {
+            BlockUser *user = ((BlockChild *)node->parents->pdata[j])->user;
+
+            if (user && g_hash_table_add(seen, user)) {
+                g_ptr_array_add(users, user);
+            }
+        }
+    }
+    return users;
+}
+
+bool block_graph_is_below(const BlockNode *top, const BlockNode *node)
+{
+    if (top == node) {
+        return true;
+    }
+    for (unsigned i = 0; i < top->children->len; i++) {
+        if (block_graph_is_below(((BlockChild *)top->children->pdata[i])->node, node)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* --- filters ------------------------------------------------------------------------------ */
+
+/* Lets the edge end at @to; references move with it and are never the last ones here. */
+static void retarget(BlockChild *edge, BlockNode *to)
+{
+    BlockNode *from = edge->node;
+
+    g_ptr_array_remove(from->parents, edge);
+    g_assert(from->refcount > 1);
+    from->refcount--;
+    edge->node = block_node_ref(to);
+    g_ptr_array_add(to->parents, edge);
+}
+
+static void retarget_all(GPtrArray *edges, BlockNode *to)
+{
+    for (unsigned i = 0; i < edges->len; i++) {
+        retarget(edges->pdata[i], to);
+    }
+}
+
+/* Parents of @node that are not the filter, nor below it (the edge would close a cycle), nor kept. */
+static GPtrArray *edges_to_move(BlockNode *filter, BlockNode *node,
+                                bool (*keep)(BlockChild *edge, void *opaque), void *opaque)
+{
+    GPtrArray *edges = g_ptr_array_new();
+
+    for (unsigned i = 0; i < node->parents->len; i++) {
+        BlockChild *edge = node->parents->pdata[i];
+
+        if (!(edge->parent && block_graph_is_below(filter, edge->parent)) &&
+            !(keep && keep(edge, opaque))) {
+            g_ptr_array_add(edges, edge);
+        }
+    }
+    return edges;
+}
+
+bool block_graph_insert_filter(BlockNode *filter, BlockNode *node,
+                               bool (*keep)(BlockChild *edge, void *opaque), void *opaque,
+                               GError **errp)
+{
+    g_autoptr(GPtrArray) edges = edges_to_move(filter, node, keep, opaque);
+
+    g_assert(control_locked_by_me() && filter->file && filter->file->node == node);
+    retarget_all(edges, filter);
+    if (!block_graph_update_perms(errp)) {
+        retarget_all(edges, node);
+        block_graph_update_perms(NULL);
+        return false;
+    }
+    return true;
+}
+
+bool block_graph_remove_filter(BlockNode *filter, GError **errp)
+{
+    BlockNode *node = filter->file->node;
+    g_autoptr(GPtrArray) edges = g_ptr_array_new();
+
+    g_assert(control_locked_by_me());
+    for (unsigned i = 0; i < filter->parents->len; i++) {
+        g_ptr_array_add(edges, filter->parents->pdata[i]);
+    }
+    block_node_ref(filter); /* the caller drops it; moving the edges must not */
+    retarget_all(edges, node);
+    filter->refcount--;
+    if (!block_graph_update_perms(errp)) {
+        retarget_all(edges, filter);
+        block_graph_update_perms(NULL);
+        return false;
+    }
+    return true;
+}
+
+/* --- moving between loops ----------------------------------------------------------------- */
+
+static BlockUser *find_pinned(const GPtrArray *users)
+{
+    for (unsigned i = 0; i < users->len; i++) {
+        BlockUser *user = users->pdata[i];
+
+        if (user->pinned) {
+            return user;
+        }
+    }
+    return NULL;
+}
+
+static void co_detach_all(const GPtrArray *nodes, const GPtrArray *users)
+{
+    for (unsigned i = 0; i < users->len; i++) {
+        BlockUser *user = users->pdata[i];
+
+        if (user->ops->co_detach) {
+            user->ops->co_detach(user->opaque);
+        }
+    }
+    for (unsigned i = 0; i < nodes->len; i++) {
+        BlockNode *node = nodes->pdata[i];
+
+        if (node->opened && node->driver->loop) {
+            node->driver->loop->co_detach(node);
+        }
+    }
+}
+
+static void co_attach_all(const GPtrArray *nodes, const GPtrArray *users, Loop *loop)
+{
+    for (unsigned i = 0; i < nodes->len; i++) {
+        BlockNode *node = nodes->pdata[i];
+
+        node->loop = loop;
+        if (node->opened && node->driver->loop) {
+            node->driver->loop->co_attach(node);
+        }
+    }
+    for (unsigned i = 0; i < users->len; i++) {
+        BlockUser *user = users->pdata[i];
+
+        if (user->ops->co_attach) {
+            user->ops->co_attach(user->opaque, loop);
+        }
+    }
+}
+
+bool co_block_graph_move(BlockNode *node, Loop *loop, GError **errp)
+{
+    g_autoptr(GPtrArray) nodes = NULL, users = NULL;
+    BlockUser *pinned;
+    BlockDrain *drain;
+
+    g_assert(control_locked_by_me());
+    if (node->loop == loop) {
+        return true;
+    }
+    nodes = block_graph_connected(node);
+    users = block_graph_users(nodes);
+    pinned = find_pinned(users);
+    if (pinned) {
+        g_autofree char *text = pinned->ops->describe(pinned->opaque);
+
+        return tm_error_set(errp, "Cannot move node '%s' from iothread '%s' to '%s': %s stays there",
+                            node->name, loop_name(node->loop), loop_name(loop), text);
+    }
+    drain = co_block_drain_begin(node);
+    co_move(node->loop);
+    co_detach_all(nodes, users);
+    co_move(loop);
+    co_attach_all(nodes, users, loop);
+    co_move(control_loop());
+    co_block_drain_end(drain);
+    return true;
+}
+
+bool co_block_graph_join(BlockNode *a, BlockNode *b, GError **errp)
+{
+    g_autoptr(GPtrArray) nodes = NULL, users = NULL;
+
+    if (a->loop == b->loop) {
+        return true;
+    }
+    nodes = block_graph_connected(a);
+    users = block_graph_users(nodes);
+    if (find_pinned(users) || (a->loop != control_loop() && b->loop == control_loop())) {
+        return co_block_graph_move(b, a->loop, errp);
+    }
+    return co_block_graph_move(a, b->loop, errp);
+}

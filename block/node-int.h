@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Shared by the files that build the graph (node.c, node-open.c, child.c, user.c), and by nobody else. */
+#ifndef BLOCK_NODE_INT_H
+#define BLOCK_NODE_INT_H
+
+#include "block/driver.h"
+
+/* A node with its name registered, without driver state; options are as the defaults. */
+BlockNode *block_node_new(const char *name, const BlockDriver *driver, GError **errp);
+
+/* Takes an edge out of both ends and drops its reference; no permissions are computed. */
+void co_block_child_unlink(BlockChild *child);
+
+/* Makes an edge and enters it at both ends; no permissions are computed. */
+BlockChild *block_child_link(BlockNode *parent, BlockUser *user, BlockNode *node, const char *name,
+                             unsigned role);
+
+/*
+ * Makes the edge with what it asks for (@perm and @shared count for a user's only) and brings the
+ * permissions up to date; on failure nothing changed.  The graphs are drained meanwhile.
+ */
+BlockChild *co_block_child_connect(BlockNode *parent, BlockUser *user, BlockNode *node,
+                                   const char *name, unsigned role, unsigned perm, unsigned shared,
+                                   GError **errp);
+
+#endif

@@ -1,0 +1,578 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The gate: reads and everything that changes data; see node-io.h.
+ *
+ * A request goes: check, pad to the driver's alignment, track and serialise, hooks, mark bitmaps (I1), driver in
+ * pieces of its limits, mark again, hooks.  node-status.c and node-flush.c are the gate's other ways in.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bitmap/dirty-bitmap.h"
+#include "block/gate.h"
+#include "block/hook.h"
+
+/* The most that one call of a driver gets where the driver itself names no limit. */
+#define MAX_PIECE ((int64_t)1 << 30)
+/* The buffer of zeroes that stands in for a write-zeroes that a driver cannot do. */
+#define ZERO_BUFFER (1 << 20)
+
+void *block_alloc(const BlockNode *node, size_t len)
+{
+    return aligned_alloc(MAX(node->limits.mem_alignment, 4096), (MAX(len, 1) + 4095) / 4096 * 4096);
+}
+
+static int check_range(const BlockNode *node, int64_t offset, int64_t bytes)
+{
+    return offset < 0 || bytes < 0 || offset > node->size || bytes > node->size - offset ? -EIO : 0;
+}
+
+static int check_change(const BlockChild *child, int64_t offset, int64_t bytes, unsigned flags)
+{
+    unsigned need = flags & BLOCK_WRITE_UNCHANGED ? BLOCK_PERM_WRITE | BLOCK_PERM_WRITE_UNCHANGED
+                                                  : BLOCK_PERM_WRITE;
+
+    if (child->node->options.read_only || !(child->perm & need)) {
+        return -EPERM;
+    }
+    return check_range(child->node, offset, bytes);
+}
+
+static bool is_aligned(const BlockNode *node, int64_t offset, int64_t bytes)
+{
+    return ((offset | bytes) & (node->limits.request_alignment - 1)) == 0;
+}
+
+static int64_t round_down(int64_t value, int64_t align)
+{
+    return value / align * align;
+}
+
+static int64_t round_up(int64_t value, int64_t align)
+{
+    return round_down(value + align - 1, align);
+}
+
+/* --- calls of the driver ------------------------------------------------------------------ */
+
+static int call_read(BlockNode *node, int64_t offset, const IoSlice *data, unsigned flags)
+{
+    if (node->driver->co_read) {
+        return node->driver->co_read(node, offset, data, flags);
+    }
+    return node->driver->is_filter ? co_block_read(node->file, offset, data, flags) : -ENOTSUP;
+}
+
+static int call_write(BlockNode *node, int64_t offset, const IoSlice *data, unsigned flags)
+{
+    if (node->driver->co_write) {
+        return node->driver->co_write(node, offset, data, flags);
+    }
+    return node->driver->is_filter ? co_block_write(node->file, offset, data, flags) : -ENOTSUP;
+}
+
+static int call_write_zeroes(BlockNode *node, int64_t offset, int64_t bytes, unsigned flags)
+{
+    if (node->driver->co_write_zeroes) {
+        return node->driver->co_write_zeroes(node, offset, bytes, flags);
+    }
+    return node->driver->is_filter ? co_block_write_zeroes(node->file, offset, bytes, flags)
+                                   : -ENOTSUP;
+}
+
+static int call_discard(BlockNode *node, int64_t offset, int64_t bytes)
+{
+    if (node->driver->co_discard) {
+        return node->driver->co_discard(node, offset, bytes);
+    }
+    return node->driver->is_filter ? co_block_discard(node->file, offset, bytes) : -ENOTSUP;
+}
+
+/* Which of the flags the driver takes itself; a filter without the operation passes all on. */
+static unsigned write_flags_of(const BlockNode *node)
+{
+    return !node->driver->co_write && node->driver->is_filter
+               ? ~0u
+               : node->driver->supports_write_flags | BLOCK_WRITE_UNCHANGED;
+}
+
+static unsigned write_zeroes_flags_of(const BlockNode *node)
+{
+    return !node->driver->co_write_zeroes && node->driver->is_filter
+               ? ~0u
+               : node->driver->supports_write_zeroes_flags | BLOCK_WRITE_UNCHANGED;
+}
+
+/* --- pieces ------------------------------------------------------------------------------- */
+
+typedef int PieceFn(BlockNode *node, int64_t offset, const IoSlice *data, unsigned flags);
+
+static int in_pieces(BlockNode *node, PieceFn *fn, int64_t offset, const IoSlice *data,
+                     unsigned flags)
+{
+    size_t max = node->limits.max_transfer ? node->limits.max_transfer : MAX_PIECE;
+    int ret = 0;
+
+    if (G_LIKELY(data->len <= max)) {
+        return fn(node, offset, data, flags);
+    }
+    for (size_t done = 0; done < data->len && ret == 0;) {
+        size_t piece = MIN(max, data->len - done);
+        IoSlice part = io_slice_sub(data, done, piece);
+
+        ret = fn(node, offset + done, &part, flags);
+        done += piece;
+    }
+    return ret;
+}
+
+static int write_data(BlockNode *node, int64_t offset, const IoSlice *data, unsigned flags)
+{
+    unsigned pass = flags & write_flags_of(node);
+    int ret = in_pieces(node, call_write, offset, data, pass);
+
+    if (ret == 0 && (flags & BLOCK_FUA) && !(pass & BLOCK_FUA)) {
+        node->write_gen++;
+        ret = co_gate_flush(node);
+    }
+    return ret;
+}
+
+/* The driver cannot: write buffers of zeroes, the same buffer again and again. */
+static int write_zero_buffers(BlockNode *node, int64_t offset, int64_t bytes, unsigned flags)
+{
+    size_t len = MIN(bytes, ZERO_BUFFER);
+    void *buf = block_alloc(node, len);
+    int ret = buf ? 0 : -ENOMEM;
+
+    if (buf) {
+        memset(buf, 0, len);
+    }
+    for (int64_t done = 0; done < bytes && ret == 0;) {
+        struct iovec iov = { buf, MIN((int64_t)len, bytes - done) };
+        IoSlice data = io_slice(&iov, 1);
+
+        ret = in_pieces(node, call_write, offset + done, &data, flags & write_flags_of(node));
+        done += iov.iov_len;
+    }
+    free(buf);
+    return ret;
+}
+
+/* The length of the first piece of a request that is to be cut at multiples of @align, at most @max. */
+static int64_t piece_length(int64_t offset, int64_t bytes, int64_t align, int64_t max)
+{
+    int64_t head = align > 1 ? offset % align : 0;
+
+    max = max ? max : MAX_PIECE;
+    if (head) {
+        return MIN(bytes, align - head);
+    }
+    if (align > 1 && bytes > align) {
+        bytes = round_down(bytes, align);
+        max = MAX(round_down(max, align), align);
+    }
+    return MIN(bytes, max);
+}
+
+static int zero_piece(BlockNode *node, int64_t offset, int64_t bytes, unsigned flags)
+{
+    int ret = call_write_zeroes(node, offset, bytes, flags & write_zeroes_flags_of(node));
+
+    if (ret == -ENOTSUP && !(flags & BLOCK_NO_FALLBACK)) {
+        ret = write_zero_buffers(node, offset, bytes, flags & ~BLOCK_FUA);
+        if (ret == 0 && (flags & BLOCK_FUA)) {
+            node->write_gen++;
+            ret = co_gate_flush(node);
+        }
+    } else if (ret == 0 && (flags & BLOCK_FUA) && !(write_zeroes_flags_of(node) & BLOCK_FUA)) {
+        node->write_gen++;
+        ret = co_gate_flush(node);
+    }
+    return ret;
+}
+
+static int write_zeroes(BlockNode *node, int64_t offset, int64_t bytes, unsigned flags)
+{
+    int ret = 0;
+
+    while (bytes > 0 && ret == 0) {
+        int64_t piece = piece_length(offset, bytes, node->limits.write_zeroes_alignment,
+                                     node->limits.max_write_zeroes);
+
+        ret = zero_piece(node, offset, piece, flags);
+        offset += piece;
+        bytes -= piece;
+    }
+    return ret;
+}
+
+static int discard(BlockNode *node, int64_t offset, int64_t bytes)
+{
+    int ret = 0;
+
+    while (bytes > 0 && (ret == 0 || ret == -ENOTSUP)) {
+        int64_t piece = piece_length(offset, bytes, node->limits.discard_alignment,
+                                     node->limits.max_discard);
+
+        ret = call_discard(node, offset, piece);
+        offset += piece;
+        bytes -= piece;
+    }
+    return ret == -ENOTSUP ? 0 : ret;
+}
+
+/* --- one tracked request ------------------------------------------------------------------ */
+
+static int before_hooks(BlockReq *req)
+{
+    int ret = 0;
+
+    for (unsigned i = 0; i < req->node->hooks->len && ret == 0; i++) {
+        BlockHook *hook = req->node->hooks->pdata[i];
+
+        ret = hook->co_before ? hook->co_before(hook, req) : 0;
+    }
+    return ret;
+}
+
+static int after_hooks(BlockReq *req, const IoSlice *data, int ret)
+{
+    for (unsigned i = 0; i < req->node->hooks->len; i++) {
+        BlockHook *hook = req->node->hooks->pdata[i];
+
+        ret = hook->co_after ? hook->co_after(hook, req, data, ret) : ret;
+    }
+    return ret;
+}
+
+static void mark_bitmaps(const BlockReq *req)
+{
+    for (unsigned i = 0; i < req->node->bitmaps->len; i++) {
+        dirty_bitmap_mark(req->node->bitmaps->pdata[i], req->offset, req->bytes);
+    }
+}
+
+static void wait_turn(BlockReq *req)
+{
+    if (req->flags & BLOCK_SERIALISING) {
+        co_block_req_serialise(req, req->node->limits.request_alignment);
+    } else if (G_UNLIKELY(req->node->serialising)) {
+        co_block_req_wait_serialising(req);
+    }
+}
+
+static int do_change(BlockReq *req, const IoSlice *data, unsigned flags)
+{
+    BlockNode *node = req->node;
+
+    switch (req->type) {
+    case BLOCK_REQ_WRITE:
+        return write_data(node, req->offset, data, flags);
+    case BLOCK_REQ_WRITE_ZEROES:
+        return write_zeroes(node, req->offset, req->bytes, flags);
+    case BLOCK_REQ_DISCARD:
+        return discard(node, req->offset, req->bytes);
+    default:
+        g_assert_not_reached();
+    }
+}
+
+/*
+ * The part of a change between tracking and its end.  I1: the bits are set before the driver is called, and
+ * again when it is done, whether it succeeded or not (a bitmap may have been cleared or frozen meanwhile).
+ */
+static int change(BlockReq *req, const IoSlice *data, unsigned flags)
+{
+    bool marks = !(flags & BLOCK_WRITE_UNCHANGED);
+    int ret = before_hooks(req);
+
+    if (ret == 0) {
+        if (marks) {
+            mark_bitmaps(req);
+        }
+        ret = do_change(req, data, flags);
+        if (marks) {
+            mark_bitmaps(req);
+        }
+        req->node->write_gen++;
+    }
+    return G_UNLIKELY(req->node->hooks->len) ? after_hooks(req, data, ret) : ret;
+}
+
+static int tracked_read(BlockNode *node, int64_t offset, const IoSlice *data, unsigned flags)
+{
+    BlockReq req;
+    int ret;
+
+    block_req_begin(&req, node, BLOCK_REQ_READ, offset, data->len, flags);
+    wait_turn(&req);
+    ret = before_hooks(&req);
+    if (ret == 0) {
+        ret = in_pieces(node, call_read, offset, data, flags & ~BLOCK_SERIALISING);
+    }
+    ret = after_hooks(&req, data, ret);
+    block_req_end(&req);
+    return ret;
+}
+
+static int tracked_change(BlockNode *node, BlockReqType type, int64_t offset, int64_t bytes,
+                          const IoSlice *data, unsigned flags)
+{
+    BlockReq req;
+    int ret;
+
+    block_req_begin(&req, node, type, offset, bytes, flags);
+    wait_turn(&req);
+    ret = change(&req, data, flags & ~BLOCK_SERIALISING);
+    block_req_end(&req);
+    return ret;
+}
+
+/* --- padding ------------------------------------------------------------------------------ */
+
+/* A request that the driver cannot take as it is, in a buffer that it can. */
+typedef struct Bounce {
+    int64_t offset, bytes; /* rounded out to the request alignment */
+    struct iovec iov;
+    IoSlice slice;
+} Bounce;
+
+static int bounce_init(Bounce *bounce, const BlockNode *node, int64_t offset, int64_t bytes)
+{
+    int64_t align = node->limits.request_alignment;
+
+    bounce->offset = round_down(offset, align);
+    bounce->bytes = round_up(offset + bytes, align) - bounce->offset;
+    bounce->iov = (struct iovec){ block_alloc(node, bounce->bytes), bounce->bytes };
+    bounce->slice = io_slice(&bounce->iov, 1);
+    return bounce->iov.iov_base ? 0 : -ENOMEM;
+}
+
+static void bounce_clear(Bounce *bounce)
+{
+    free(bounce->iov.iov_base);
+}
+
+static int read_by_bounce(BlockNode *node, int64_t offset, const IoSlice *data, unsigned flags)
+{
+    Bounce bounce;
+    int ret = bounce_init(&bounce, node, offset, data->len);
+
+    if (ret == 0) {
+        ret = tracked_read(node, bounce.offset, &bounce.slice, flags);
+    }
+    if (ret == 0) {
+        io_slice_write(data, (char *)bounce.iov.iov_base + (offset - bounce.offset), data->len);
+    }
+    bounce_clear(&bounce);
+    return ret;
+}
+
+static int read_block(BlockNode *node, const Bounce *bounce, int64_t offset)
+{
+    IoSlice block = io_slice_sub(&bounce->slice, offset - bounce->offset,
+                                 node->limits.request_alignment);
+
+    return in_pieces(node, call_read, offset, &block, 0);
+}
+
+/* Reads those of the first and the last block that the request covers only in part. */
+static int read_edges(BlockNode *node, const Bounce *bounce, int64_t offset, int64_t bytes)
+{
+    int64_t align = node->limits.request_alignment;
+    int64_t last = bounce->offset + bounce->bytes - align;
+    bool head = offset > bounce->offset, tail = offset + bytes < bounce->offset + bounce->bytes;
+    int ret = 0;
+
+    if (head || (tail && last == bounce->offset)) {
+        ret = read_block(node, bounce, bounce->offset);
+    }
+    if (ret == 0 && tail && last > bounce->offset) {
+        ret = read_block(node, bounce, last);
+    }
+    return ret;
+}
+
+/*
+ * Reads the edges, puts the data between them and writes it all.  Serialising from before the read to
+ * the end of the write, so that a write to the same block does not get lost.  @data NULL: zeroes.
+ */
+static int change_by_bounce(BlockNode *node, BlockReqType type, int64_t offset, int64_t bytes,
+                            const IoSlice *data, unsigned flags)
+{
+    BlockReq req;
+    Bounce bounce;
+    char *at;
+    int ret = bounce_init(&bounce, node, offset, bytes);
+
+    block_req_begin(&req, node, type, offset, bytes, flags);
+    if (bounce.bytes != bytes || (flags & BLOCK_SERIALISING)) {
+        co_block_req_serialise(&req, node->limits.request_alignment);
+    } else {
+        wait_turn(&req);
+    }
+    if (ret == 0) {
+        ret = read_edges(node, &bounce, offset, bytes);
+    }
+    if (ret == 0) {
+        at = (char *)bounce.iov.iov_base + (offset - bounce.offset);
+        if (data) {
+            io_slice_read(data, at);
+        } else {
+            memset(at, 0, bytes);
+        }
+        req.type = BLOCK_REQ_WRITE;
+        req.offset = bounce.offset;
+        req.bytes = bounce.bytes;
+        ret = change(&req, &bounce.slice, flags & ~(BLOCK_SERIALISING | BLOCK_MAY_UNMAP));
+    }
+    block_req_end(&req);
+    bounce_clear(&bounce);
+    return ret;
+}
+
+static bool memory_fits(const BlockNode *node, const IoSlice *data)
+{
+    return node->limits.min_mem_alignment <= 1 ||
+           io_slice_is_aligned(data, node->limits.min_mem_alignment);
+}
+
+/* An unaligned write-zeroes: its two edges by bounce, the middle as it is. */
+static int zero_unaligned(BlockNode *node, int64_t offset, int64_t bytes, unsigned flags)
+{
+    int64_t align = node->limits.request_alignment;
+    int64_t start = round_up(offset, align), end = round_down(offset + bytes, align);
+    int ret = 0;
+
+    if (start >= end) {
+        return change_by_bounce(node, BLOCK_REQ_WRITE_ZEROES, offset, bytes, NULL,
+                                flags & ~BLOCK_NO_FALLBACK);
+    }
+    if (offset < start) {
+        ret = change_by_bounce(node, BLOCK_REQ_WRITE_ZEROES, offset, start - offset, NULL,
+                               flags & ~BLOCK_NO_FALLBACK);
+    }
+    if (ret == 0) {
+        ret = tracked_change(node, BLOCK_REQ_WRITE_ZEROES, start, end - start, NULL, flags);
+    }
+    if (ret == 0 && end < offset + bytes) {
+        ret = change_by_bounce(node, BLOCK_REQ_WRITE_ZEROES, end, offset + bytes - end, NULL,
+                               flags & ~BLOCK_NO_FALLBACK);
+    }
+    return ret;
+}
+
+/* --- the ways in -------------------------------------------------------------------------- */
+
+int co_block_read(BlockChild *child, int64_t offset, const IoSlice *data, unsigned flags)
+{
+    BlockNode *node = child->node;
+    int ret = check_range(node, offset, data->len);
+
+    if (ret < 0 || data->len == 0) {
+        return ret;
+    }
+    gate_enter(node);
+    if (is_aligned(node, offset, data->len) && memory_fits(node, data)) {
+        ret = tracked_read(node, offset, data, flags);
+    } else {
+        ret = read_by_bounce(node, offset, data, flags);
+    }
+    gate_leave(node);
+    return ret;
+}
+
+static int zero_request(BlockNode *node, int64_t offset, int64_t bytes, unsigned flags)
+{
+    if (!node->options.discard_unmap) {
+        flags &= ~BLOCK_MAY_UNMAP;
+    }
+    return is_aligned(node, offset, bytes)
+               ? tracked_change(node, BLOCK_REQ_WRITE_ZEROES, offset, bytes, NULL, flags)
+               : zero_unaligned(node, offset, bytes, flags);
+}
+
+/* detect-zeroes: a write of zeroes becomes a write-zeroes. */
+static bool detected_zeroes(const BlockNode *node, const IoSlice *data)
+{
+    return node->options.detect_zeroes != BLOCKDEV_DETECT_ZEROES_OPTIONS_OFF &&
+           io_slice_is_zero(data);
+}
+
+int co_block_write(BlockChild *child, int64_t offset, const IoSlice *data, unsigned flags)
+{
+    BlockNode *node = child->node;
+    int ret = check_change(child, offset, data->len, flags);
+
+    if (ret < 0 || data->len == 0) {
+        return ret;
+    }
+    gate_enter(node);
+    if (G_UNLIKELY(detected_zeroes(node, data))) {
+        bool unmap = node->options.detect_zeroes == BLOCKDEV_DETECT_ZEROES_OPTIONS_UNMAP;
+
+        ret = zero_request(node, offset, data->len, flags | (unmap ? BLOCK_MAY_UNMAP : 0));
+    } else if (is_aligned(node, offset, data->len) && memory_fits(node, data)) {
+        ret = tracked_change(node, BLOCK_REQ_WRITE, offset, data->len, data, flags);
+    } else {
+        ret = change_by_bounce(node, BLOCK_REQ_WRITE, offset, data->len, data, flags);
+    }
+    gate_leave(node);
+    return ret;
+}
+
+int co_block_write_zeroes(BlockChild *child, int64_t offset, int64_t bytes, unsigned flags)
+{
+    int ret = check_change(child, offset, bytes, flags);
+
+    if (ret < 0 || bytes == 0) {
+        return ret;
+    }
+    gate_enter(child->node);
+    ret = zero_request(child->node, offset, bytes, flags);
+    gate_leave(child->node);
+    return ret;
+}
+
+/*
+ * A discard is advice: where the node ignores discards or its driver has none it succeeds, and
+ * what does not cover whole blocks of the request alignment is left out.
+ */
+int co_block_discard(BlockChild *child, int64_t offset, int64_t bytes)
+{
+    BlockNode *node = child->node;
+    int64_t start, end;
+    int ret = check_change(child, offset, bytes, 0);
+
+    if (ret < 0 || !node->options.discard_unmap) {
+        return ret;
+    }
+    start = round_up(offset, node->limits.request_alignment);
+    end = round_down(offset + bytes, node->limits.request_alignment);
+    if (start >= end) {
+        return 0;
+    }
+    gate_enter(node);
+    ret = tracked_change(node, BLOCK_REQ_DISCARD, start, end - start, NULL, 0);
+    gate_leave(node);
+    return ret;
+}
+
+int co_block_read_buf(BlockChild *child, int64_t offset, void *buf, size_t len)
+{
+    struct iovec iov = { buf, len };
+    IoSlice data = io_slice(&iov, 1);
+
+    return co_block_read(child, offset, &data, 0);
+}
+
+int co_block_write_buf(BlockChild *child, int64_t offset, const void *buf, size_t len,
+                       unsigned flags)
+{
+    struct iovec iov = { (void *)buf, len };
+    IoSlice data = io_slice(&iov, 1);
+
+    return co_block_write(child, offset, &data, flags);
+}

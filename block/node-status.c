@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Part of the gate: block status.
+ *
+ * A driver answers for its own layer; here its answer is clipped to the range that was asked for and
+ * combined with those of the nodes below, where it says RAW (all of it is theirs) or RECURSE (they may know
+ * of zeroes).
+ */
+#include "block/gate.h"
+
+static int co_node_status(BlockNode *node, bool want_zero, int64_t offset, int64_t bytes,
+                          BlockStatus *status);
+
+/* What a node without an operation says: everything is data. */
+static void all_data(BlockNode *node, int64_t offset, int64_t bytes, BlockStatus *status)
+{
+    *status = (BlockStatus){
+        .flags = BLOCK_STATUS_DATA | BLOCK_STATUS_ALLOCATED,
+        .bytes = bytes,
+    };
+    if (node->driver->is_protocol) {
+        status->flags |= BLOCK_STATUS_OFFSET_VALID;
+        status->map = offset;
+        status->file = node;
+    }
+}
+
+/* Asks the driver for the range rounded out to its alignment, and cuts the answer back. */
+static int driver_status(BlockNode *node, bool want_zero, int64_t offset, int64_t bytes,
+                         BlockStatus *status)
+{
+    int64_t align = node->limits.request_alignment;
+    int64_t start = offset / align * align;
+    int64_t end = (offset + bytes + align - 1) / align * align;
+    int ret;
+
+    *status = (BlockStatus){ 0 };
+    ret = node->driver->co_block_status(node, want_zero, start, end - start, status);
+    if (ret < 0) {
+        return ret;
+    }
+    g_assert(status->bytes > offset - start);
+    status->bytes = MIN(status->bytes - (offset - start), bytes);
+    status->map += offset - start;
+    if (status->flags & (BLOCK_STATUS_DATA | BLOCK_STATUS_ZERO)) {
+        status->flags |= BLOCK_STATUS_ALLOCATED;
+    }
+    return 0;
+}
+
+/* The lower node's word counts, but for how the layer above is allocated. */
+static int status_of_raw(BlockStatus *status, bool want_zero)
+{
+    BlockStatus below;
+    int ret = co_node_status(status->file, want_zero, status->map, status->bytes, &below);
+
+    if (ret == 0) {
+        below.flags |= status->flags & BLOCK_STATUS_ALLOCATED;
+        *status = below;
+    }
+    return ret;
+}
+
+/* The node below may know that what is stored for us reads as zeroes. An error there is no error here. */
+static void look_for_zeroes(BlockStatus *status, bool want_zero)
+{
+    BlockStatus below;
+
+    if (co_node_status(status->file, want_zero, status->map, status->bytes, &below) < 0 ||
+        below.bytes == 0) {
+        return;
+    }
+    if (below.flags & BLOCK_STATUS_ZERO) {
+        status->flags |= BLOCK_STATUS_ZERO;
+    }
+    status->bytes = below.bytes;
+}
+
+static int combine(BlockStatus *status, bool want_zero)
+{
+    if (status->flags & BLOCK_STATUS_RAW) {
+        return status_of_raw(status, want_zero);
+    }
+    if ((status->flags & BLOCK_STATUS_RECURSE) && (status->flags & BLOCK_STATUS_DATA) &&
+        (status->flags & BLOCK_STATUS_OFFSET_VALID) && !(status->flags & BLOCK_STATUS_ZERO)) {
+        look_for_zeroes(status, want_zero);
+    }
+    status->flags &= ~BLOCK_STATUS_RECURSE;
+    return 0;
+}
+
+static int co_node_status(BlockNode *node, bool want_zero, int64_t offset, int64_t bytes,
+                          BlockStatus *status)
+{
+    int ret = 0;
+
+    if (offset >= node->size) {
+        *status = (BlockStatus){ .flags = BLOCK_STATUS_ZERO };
+        return 0;
+    }
+    bytes = MIN(bytes, node->size - offset);
+    gate_enter(node);
+    if (node->driver->co_block_status) {
+        ret = driver_status(node, want_zero, offset, bytes, status);
+    } else if (node->driver->is_filter) {
+        *status = (BlockStatus){
+            .flags = BLOCK_STATUS_RAW,
+            .bytes = bytes,
+            .map = offset,
+            .file = node->file->node,
+        };
+    } else {
+        all_data(node, offset, bytes, status);
+    }
+    if (ret == 0) {
+        ret = combine(status, want_zero);
+    }
+    gate_leave(node);
+    return ret;
+}
+
+int co_block_status(BlockChild *child, bool want_zero, int64_t offset, int64_t bytes,
+                    BlockStatus *status)
+{
+    if (offset < 0 || bytes < 0) {
+        return -EIO;
+    }
+    return co_node_status(child->node, want_zero, offset, bytes, status);
+}
