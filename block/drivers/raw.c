@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * raw: the bytes of a file as they are, or of a window (offset, size) in it.
+ *
+ * Without a window it is nearly a filter; it is a driver of its own so that a raw image can be told from
+ * the file that holds it.
+ */
+#include "block/drivers/blkdebug.h"
+#include "block/drivers/drivers.h"
+#include "block/node-io.h"
+#include "util/error.h"
+
+#include <errno.h>
+
+#define RAW_SECTOR 512
+
+typedef struct RawState {
+    int64_t offset; /* of the window in the file */
+    int64_t size;   /* of the window, where has_size */
+    bool has_size;
+} RawState;
+
+static bool raw_check_option(const char *name, bool has, int64_t value, GError **errp)
+{
+    if (has && value < 0) {
+        return tm_error_set(errp, "Value '%" PRId64 "' is out of range for parameter '%s'", value,
+                            name);
+    }
+    return true;
+}
+
+/* Does the window fit into the file? */
+static bool raw_check_window(const RawState *s, int64_t file_size, GError **errp)
+{
+    if (file_size < s->offset) {
+        return tm_error_set(errp,
+                            "Offset (%" PRId64 ") cannot be greater than size of the containing "
+                            "file (%" PRId64 ")",
+                            s->offset, file_size);
+    }
+    if (s->has_size && file_size - s->offset < s->size) {
+        return tm_error_set(errp,
+                            "The sum of offset (%" PRId64 ") and size (%" PRId64 ") has to be "
+                            "smaller or equal to the  actual size of the containing file "
+                            "(%" PRId64 ")",
+                            s->offset, s->size, file_size);
+    }
+    /* The node's size is in whole sectors: a window that ends within one would leak the rest. */
+    if (s->has_size && s->size % RAW_SECTOR) {
+        return tm_error_set(errp, "Specified size is not multiple of %d", RAW_SECTOR);
+    }
+    return true;
+}
+
+static bool raw_co_open(BlockNode *node, const BlockdevOptions *options, GError **errp)
+{
+    const BlockdevOptionsRaw *o = &options->u.raw;
+    RawState *s = node->state;
+
+    if (!raw_check_option("offset", o->has_offset, o->offset, errp) ||
+        !raw_check_option("size", o->has_size, o->size, errp)) {
+        return false;
+    }
+    s->offset = o->has_offset ? o->offset : 0;
+    s->has_size = o->has_size;
+    s->size = o->has_size ? o->size : 0;
+
+    bool window = s->offset || s->has_size;
+    unsigned role = BLOCK_ROLE_PRIMARY | (window ? BLOCK_ROLE_DATA : BLOCK_ROLE_FILTERED);
+    if (!co_block_open_child(node, o->file, "file", role, errp)) {
+        return false;
+    }
+    if (!window) {
+        g_free(node->filename);
+        node->filename = g_strdup(node->file->node->filename);
+    }
+    return raw_check_window(s, node->file->node->size, errp);
+}
+
+static int raw_co_read(BlockNode *node, int64_t offset, const IoSlice *data, unsigned flags)
+{
+    const RawState *s = node->state;
+
+    co_blkdebug_event(node->file, BLKDEBUG_EVENT_READ_AIO);
+    return co_block_read(node->file, s->offset + offset, data, flags);
+}
+
+static int raw_co_write(BlockNode *node, int64_t offset, const IoSlice *data, unsigned flags)
+{
+    const RawState *s = node->state;
+
+    co_blkdebug_event(node->file, BLKDEBUG_EVENT_WRITE_AIO);
+    return co_block_write(node->file, s->offset + offset, data, flags);
+}
+
+static int raw_co_write_zeroes(BlockNode *node, int64_t offset, int64_t bytes, unsigned flags)
+{
+    const RawState *s = node->state;
+
+    return co_block_write_zeroes(node->file, s->offset + offset, bytes, flags);
+}
+
+static int raw_co_discard(BlockNode *node, int64_t offset, int64_t bytes)
+{
+    const RawState *s = node->state;
+
+    return co_block_discard(node->file, s->offset + offset, bytes);
+}
+
+static int raw_co_flush(BlockNode *node)
+{
+    return co_block_flush(node->file);
+}
+
+static int raw_co_block_status(BlockNode *node, bool want_zero, int64_t offset, int64_t bytes,
+                               BlockStatus *status)
+{
+    const RawState *s = node->state;
+
+    *status = (BlockStatus){
+        .flags = BLOCK_STATUS_RAW,
+        .bytes = bytes,
+        .map = s->offset + offset,
+        .file = node->file->node,
+    };
+    return 0;
+}
+
+/* The file may have changed its size since the window was checked. */
+static int64_t raw_co_get_size(BlockNode *node)
+{
+    const RawState *s = node->state;
+    int64_t rest = MAX(node->file->node->size - s->offset, 0);
+
+    return s->has_size ? MIN(s->size, rest) : rest;
+}
+
+static int raw_co_truncate(BlockNode *node, int64_t size, bool exact, PreallocMode prealloc,
+                           GError **errp)
+{
+    const RawState *s = node->state;
+
+    if (s->has_size) {
+        tm_error_set(errp, "Cannot resize fixed-size raw disks");
+        return -ENOTSUP;
+    }
+    if (INT64_MAX - s->offset < size) {
+        tm_error_set(errp, "Disk size too large for the chosen offset");
+        return -EINVAL;
+    }
+    return co_block_truncate(node->file, s->offset + size, exact, prealloc, errp) ? 0 : -EIO;
+}
+
+static int64_t raw_co_allocated_size(BlockNode *node)
+{
+    const BlockNode *below = node->file->node;
+
+    if (!below->driver->image || !below->driver->image->co_allocated_size) {
+        return -ENOTSUP;
+    }
+    return below->driver->image->co_allocated_size(node->file->node);
+}
+
+/*
+ * The defaults may take write and resize permission for an image file's sake; raw has no metadata
+ * and needs them only where its parents do.
+ */
+static void raw_child_perm(BlockNode *node, BlockChild *child, unsigned role, unsigned perm,
+                           unsigned shared, unsigned *child_perm, unsigned *child_shared)
+{
+    const unsigned changes = BLOCK_PERM_WRITE | BLOCK_PERM_RESIZE;
+
+    block_default_child_perm(node, child, role, perm, shared, child_perm, child_shared);
+    *child_perm = (*child_perm & ~changes) | (perm & changes);
+}
+
+static const BlockImageOps raw_image_ops = {
+    .co_truncate = raw_co_truncate,
+    .co_allocated_size = raw_co_allocated_size,
+};
+
+const BlockDriver block_driver_raw = {
+    .id = BLOCKDEV_DRIVER_RAW,
+    .state_size = sizeof(RawState),
+    .co_open = raw_co_open,
+    .co_read = raw_co_read,
+    .co_write = raw_co_write,
+    .co_write_zeroes = raw_co_write_zeroes,
+    .co_discard = raw_co_discard,
+    .co_flush = raw_co_flush,
+    .co_block_status = raw_co_block_status,
+    .co_get_size = raw_co_get_size,
+    .child_perm = raw_child_perm,
+    .supports_write_flags = BLOCK_FUA,
+    .supports_write_zeroes_flags = BLOCK_FUA | BLOCK_MAY_UNMAP | BLOCK_NO_FALLBACK,
+    .image = &raw_image_ops,
+};
