@@ -41,8 +41,8 @@ static bool overlaps(const BlockReq *req, int64_t offset, int64_t bytes)
 }
 
 /*
- * A request that waits itself is passed over: it looks for conflicts again when it wakes up, and then waits for
- * us.  So no two wait for each other.
+ * A request that waits itself is passed over: it looks for conflicts again when it wakes up, and
+ * then waits for us.  So no two wait for each other.
  */
 static BlockReq *find_conflict(const BlockReq *self)
 {

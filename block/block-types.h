@@ -32,7 +32,7 @@ typedef enum BlockRole {
     BLOCK_ROLE_METADATA = 0x02, /* the parent's metadata is stored in it */
     BLOCK_ROLE_FILTERED = 0x04, /* the parent is a filter and shows this child's data */
     BLOCK_ROLE_COW = 0x08,      /* a backing file */
-    BLOCK_ROLE_PRIMARY = 0x10,  /* the child that stands for the parent: image file, filtered node */
+    BLOCK_ROLE_PRIMARY = 0x10,  /* stands for the parent: image file, filtered node */
 } BlockRole;
 
 /* Flags of requests. */

@@ -2,9 +2,9 @@
 /*
  * Drain; see drain.h.
  *
- * A section holds one DrainedGraph for each connected graph.  The coroutine of the section moves to the graph's loop,
- * tells the users in their order to stop and waits there until nothing is in flight; then it comes
- * back to loop 0, and the way back is what makes the loop's writes visible.
+ * A section holds one DrainedGraph for each connected graph.  The coroutine of the section moves
+ * to the graph's loop, tells the users in their order to stop and waits there until nothing is in
+ * flight; then it comes back to loop 0, and the way back is what makes the loop's writes visible.
  */
 #include "block/drain.h"
 

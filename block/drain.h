@@ -4,8 +4,8 @@
  * and none begins.  Top-down: exports stop taking requests; their started requests end while
  * copiers still run (they may be what a request waits for); then jobs pause.
  *
- * Called on loop 0 with the control lock held.  Sections nest.  Inside, loop 0 may change what belongs to the
- * graphs' loops.
+ * Called on loop 0 with the control lock held.  Sections nest.  Inside, loop 0 may change what
+ * belongs to the graphs' loops.
  */
 #ifndef BLOCK_DRAIN_H
 #define BLOCK_DRAIN_H

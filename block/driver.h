@@ -5,9 +5,9 @@
  * A missing I/O operation passes through to node->file in a filter and means "not supported"
  * elsewhere (-ENOTSUP; a missing co_flush means nothing to flush; a missing co_block_status means
  * all data).  Operations are called only by the gate (block/node-io.c), which has checked range
- * (0 <= offset, offset + bytes <= node->size rounded up to the request alignment), alignment (node->limits), sizes and permissions; they
- * run on node->loop, in a coroutine, many at a time.  They reach their children through the gate
- * (co_block_read(node->file, …)).
+ * (0 <= offset, offset + bytes <= node->size rounded up to the request alignment), alignment
+ * (node->limits), sizes and permissions; they run on node->loop, in a coroutine, many at a time.
+ * They reach their children through the gate (co_block_read(node->file, …)).
  */
 #ifndef BLOCK_DRIVER_H
 #define BLOCK_DRIVER_H
@@ -20,8 +20,8 @@ typedef enum BlockStatusFlags {
     BLOCK_STATUS_DATA = 0x01,         /* reads come from storage that is allocated */
     BLOCK_STATUS_ZERO = 0x02,         /* reads as zeroes */
     BLOCK_STATUS_OFFSET_VALID = 0x04, /* stored at .map of node .file, raw */
-    BLOCK_STATUS_ALLOCATED = 0x08,    /* this layer decides what is read (no backing file is asked) */
-    BLOCK_STATUS_RECURSE = 0x10,      /* the driver asks the gate to look at .file/.map for zeroes */
+    BLOCK_STATUS_ALLOCATED = 0x08,    /* this layer decides, not a backing file */
+    BLOCK_STATUS_RECURSE = 0x10,      /* the gate is to look for zeroes in .file/.map */
     BLOCK_STATUS_RAW = 0x20,          /* the answer is wholly that of .file at .map */
 } BlockStatusFlags;
 
@@ -35,14 +35,15 @@ typedef struct BlockStatus {
 /* Operations on images as files; each may be NULL. */
 typedef struct BlockImageOps {
     /* Sets the node's size; @exact: not larger because of rounding.  May yield. */
-    int (*co_truncate)(BlockNode *node, int64_t size, bool exact, PreallocMode prealloc, GError **errp);
+    int (*co_truncate)(BlockNode *node, int64_t size, bool exact, PreallocMode prealloc,
+                       GError **errp);
     /* Bytes allocated on the host, or -errno; for query-named-block-nodes ("actual-size"). */
     int64_t (*co_allocated_size)(BlockNode *node);
 } BlockImageOps;
 
 /*
- * Permission changes that can be refused (image locks): check prepares, then either commit or abort.
- * Loop 0, graph drained or not yet used; must not yield.
+ * Permission changes that can be refused (image locks): check prepares, then either commit or
+ * abort. Loop 0, graph drained or not yet used; must not yield.
  */
 typedef struct BlockPermOps {
     bool (*check)(BlockNode *node, unsigned perm, unsigned shared, GError **errp);
@@ -50,7 +51,9 @@ typedef struct BlockPermOps {
     void (*abort)(BlockNode *node);
 } BlockPermOps;
 
-/* Leaving one loop and joining another; the graph is drained.  Called on the old and the new loop. */
+/*
+ * Leaving one loop and joining another; the graph is drained.  Called on the old and the new loop.
+ */
 typedef struct BlockLoopOps {
     void (*co_detach)(BlockNode *node);
     void (*co_attach)(BlockNode *node);
@@ -65,8 +68,8 @@ struct BlockDriver {
 
     /*
      * Opens the node: options (typed by the schema, options->u.NAME) are valid for the call only.
-     * Opens children with co_block_open_child().  On failure undoes what it did (children are dropped by
-     * the caller).  Sets node->filename where it knows better than "".
+     * Opens children with co_block_open_child().  On failure undoes what it did (children are
+     * dropped by the caller).  Sets node->filename where it knows better than "".
      */
     bool (*co_open)(BlockNode *node, const BlockdevOptions *options, GError **errp);
     void (*co_close)(BlockNode *node); /* children still attached; no request in flight */
@@ -85,8 +88,8 @@ struct BlockDriver {
     int64_t (*co_get_size)(BlockNode *node); /* missing: that of node->file */
     void (*refresh_limits)(BlockNode *node); /* after the children's limits were merged in */
     /*
-     * What the node needs of @child when its own parents need @perm and share @shared.  Missing: filters and
-     * formats have QEMU's defaults by role (block_default_child_perm()).
+     * What the node needs of @child when its own parents need @perm and share @shared.  Missing:
+     * filters and formats have QEMU's defaults by role (block_default_child_perm()).
      */
     void (*child_perm)(BlockNode *node, BlockChild *child, unsigned role, unsigned perm,
                        unsigned shared, unsigned *child_perm, unsigned *child_shared);
@@ -99,7 +102,9 @@ struct BlockDriver {
     const BlockLoopOps *loop;
 };
 
-/* Makes a driver known; for built-in ones called by block_drivers_register() (drivers/register.c). */
+/*
+ * Makes a driver known; for built-in ones called by block_drivers_register() (drivers/register.c).
+ */
 void block_driver_register(const BlockDriver *driver);
 const BlockDriver *block_driver_find(BlockdevDriver id);
 void block_drivers_register(void);
@@ -107,12 +112,15 @@ void block_drivers_register(void);
 /*
  * Opens or finds the child that @ref describes and attaches it under @name with @role.  An inline
  * definition inherits cache, read-only, force-share (and auto-read-only, discard for protocols) as
- * in QEMU.  Sets node->file where @role has BLOCK_ROLE_PRIMARY or FILTERED.  Errors name the option.
+ * in QEMU.  Sets node->file where @role has BLOCK_ROLE_PRIMARY or FILTERED.  Errors name the
+ * option.
  */
 BlockChild *co_block_open_child(BlockNode *node, const BlockdevRef *ref, const char *name,
                                 unsigned role, GError **errp);
 
-/* QEMU's rules by role: filters pass permissions on, image files are written only by their format. */
+/*
+ * QEMU's rules by role: filters pass permissions on, image files are written only by their format.
+ */
 void block_default_child_perm(BlockNode *node, BlockChild *child, unsigned role, unsigned perm,
                               unsigned shared, unsigned *child_perm, unsigned *child_shared);
 

@@ -98,7 +98,9 @@ static void retarget_all(GPtrArray *edges, BlockNode *to)
     }
 }
 
-/* Parents of @node that are not the filter, nor below it (the edge would close a cycle), nor kept. */
+/*
+ * Parents of @node that are not the filter, nor below it (the edge would close a cycle), nor kept.
+ */
 static GPtrArray *edges_to_move(BlockNode *filter, BlockNode *node,
                                 bool (*keep)(BlockChild *edge, void *opaque), void *opaque)
 {
@@ -218,7 +220,8 @@ bool co_block_graph_move(BlockNode *node, Loop *loop, GError **errp)
     if (pinned) {
         g_autofree char *text = pinned->ops->describe(pinned->opaque);
 
-        return tm_error_set(errp, "Cannot move node '%s' from iothread '%s' to '%s': %s stays there",
+        return tm_error_set(errp,
+                            "Cannot move node '%s' from iothread '%s' to '%s': %s stays there",
                             node->name, loop_name(node->loop), loop_name(loop), text);
     }
     drain = co_block_drain_begin(node);

@@ -9,18 +9,24 @@
 #include "block/drain.h"
 
 /*
- * Puts @filter (whose primary child is @node already) above @node: each parent of @node, but for @filter
- * itself and edges that @keep (may be NULL) says to keep, becomes a parent of @filter.  The graph must be
- * drained.  On failure (permissions) nothing changed.
+ * Puts @filter (whose primary child is @node already) above @node: each parent of @node, but for
+ * @filter itself and edges that @keep (may be NULL) says to keep, becomes a parent of @filter.
+ * The graph must be drained.  On failure (permissions) nothing changed.
  */
 bool block_graph_insert_filter(BlockNode *filter, BlockNode *node,
                                bool (*keep)(BlockChild *edge, void *opaque), void *opaque,
                                GError **errp);
 
-/* The reverse: parents of @filter become parents of its primary child.  The caller drops the filter then. */
+/*
+ * The reverse: parents of @filter become parents of its primary child.  The caller drops the filter
+ * then.
+ */
 bool block_graph_remove_filter(BlockNode *filter, GError **errp);
 
-/* Moves the connected graph of @node to @loop (drains it).  An error names a user that is pinned elsewhere. */
+/*
+ * Moves the connected graph of @node to @loop (drains it).  An error names a user that is pinned
+ * elsewhere.
+ */
 bool co_block_graph_move(BlockNode *node, Loop *loop, GError **errp);
 
 /* All nodes connected to @node (through edges and users), of BlockNode, not owned. */

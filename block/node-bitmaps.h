@@ -17,8 +17,8 @@ DirtyBitmap *block_bitmap_lookup(const char *node_name, const char *bitmap_name,
                                  GError **errp);
 
 /*
- * Makes an enabled bitmap.  @name NULL: anonymous (jobs).  @granularity 0: QEMU's default (64 KiB, or the
- * node's cluster size between 4 KiB and 64 KiB).  Errors with QEMU's words.
+ * Makes an enabled bitmap.  @name NULL: anonymous (jobs).  @granularity 0: QEMU's default (64
+ * KiB, or the node's cluster size between 4 KiB and 64 KiB).  Errors with QEMU's words.
  */
 DirtyBitmap *block_node_bitmap_add(BlockNode *node, const char *name, uint32_t granularity,
                                    GError **errp);

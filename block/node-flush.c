@@ -2,8 +2,8 @@
 /*
  * Part of the gate: flush.
  *
- * A flush that follows no write since the last successful one costs nothing, and flushes of one node run one
- * at a time: those that wait meanwhile are served by the next.
+ * A flush that follows no write since the last successful one costs nothing, and flushes of one
+ * node run one at a time: those that wait meanwhile are served by the next.
  */
 #include "block/gate.h"
 

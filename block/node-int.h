@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Shared by the files that build the graph (node.c, node-open.c, child.c, user.c), and by nobody else. */
+/*
+ * Shared by the files that build the graph (node.c, node-open.c, child.c, user.c), and by nobody
+ * else.
+ */
 #ifndef BLOCK_NODE_INT_H
 #define BLOCK_NODE_INT_H
 

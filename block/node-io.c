@@ -2,8 +2,9 @@
 /*
  * The gate: reads and everything that changes data; see node-io.h.
  *
- * A request goes: check, pad to the driver's alignment, track and serialise, hooks, mark bitmaps (I1), driver in
- * pieces of its limits, mark again, hooks.  node-status.c and node-flush.c are the gate's other ways in.
+ * A request goes: check, pad to the driver's alignment, track and serialise, hooks, mark bitmaps
+ * (I1), driver in pieces of its limits, mark again, hooks.  node-status.c and node-flush.c are
+ * the gate's other ways in.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -160,7 +161,10 @@ static int write_zero_buffers(BlockNode *node, int64_t offset, int64_t bytes, un
     return ret;
 }
 
-/* The length of the first piece of a request that is to be cut at multiples of @align, at most @max. */
+/*
+ * The length of the first piece of a request that is to be cut at multiples of @align, at most
+ * @max.
+ */
 static int64_t piece_length(int64_t offset, int64_t bytes, int64_t align, int64_t max)
 {
     int64_t head = align > 1 ? offset % align : 0;
@@ -280,8 +284,9 @@ static int do_change(BlockReq *req, const IoSlice *data, unsigned flags)
 }
 
 /*
- * The part of a change between tracking and its end.  I1: the bits are set before the driver is called, and
- * again when it is done, whether it succeeded or not (a bitmap may have been cleared or frozen meanwhile).
+ * The part of a change between tracking and its end.  I1: the bits are set before the driver is
+ * called, and again when it is done, whether it succeeded or not (a bitmap may have been cleared
+ * or frozen meanwhile).
  */
 static int change(BlockReq *req, const IoSlice *data, unsigned flags)
 {
@@ -396,8 +401,9 @@ static int read_edges(BlockNode *node, const Bounce *bounce, int64_t offset, int
 }
 
 /*
- * Reads the edges, puts the data between them and writes it all.  Serialising from before the read to
- * the end of the write, so that a write to the same block does not get lost.  @data NULL: zeroes.
+ * Reads the edges, puts the data between them and writes it all.  Serialising from before the
+ * read to the end of the write, so that a write to the same block does not get lost.  @data NULL:
+ * zeroes.
  */
 static int change_by_bounce(BlockNode *node, BlockReqType type, int64_t offset, int64_t bytes,
                             const IoSlice *data, unsigned flags)

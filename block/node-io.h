@@ -6,8 +6,9 @@
  * request, serialises where asked, runs the hooks, marks the dirty bitmaps (I1), splits by the
  * driver's limits, and adds the flush where the driver has no FUA.
  *
- * All run on child->node->loop, in a coroutine, and yield.  They return 0 or -errno: -EIO for ranges outside
- * of the node, -EPERM for a missing permission or a read-only node, else the driver's.
+ * All run on child->node->loop, in a coroutine, and yield.  They return 0 or -errno: -EIO for
+ * ranges outside of the node, -EPERM for a missing permission or a read-only node, else the
+ * driver's.
  */
 #ifndef BLOCK_NODE_IO_H
 #define BLOCK_NODE_IO_H
@@ -19,8 +20,8 @@ G_GNUC_WARN_UNUSED_RESULT int co_block_read(BlockChild *child, int64_t offset, c
                                             unsigned flags);
 G_GNUC_WARN_UNUSED_RESULT int co_block_write(BlockChild *child, int64_t offset, const IoSlice *data,
                                              unsigned flags);
-G_GNUC_WARN_UNUSED_RESULT int co_block_write_zeroes(BlockChild *child, int64_t offset, int64_t bytes,
-                                                    unsigned flags);
+G_GNUC_WARN_UNUSED_RESULT int co_block_write_zeroes(BlockChild *child, int64_t offset,
+                                                    int64_t bytes, unsigned flags);
 G_GNUC_WARN_UNUSED_RESULT int co_block_discard(BlockChild *child, int64_t offset, int64_t bytes);
 G_GNUC_WARN_UNUSED_RESULT int co_block_flush(BlockChild *child);
 

@@ -6,7 +6,9 @@
 #include "block/node-io.h"
 #include "util/error.h"
 
-/* What an inline child takes over from its parent where its own options do not say (QEMU's rules). */
+/*
+ * What an inline child takes over from its parent where its own options do not say (QEMU's rules).
+ */
 static void inherit_options(BlockOptions *options, const BlockNode *parent)
 {
     options->read_only = parent->options.read_only;
@@ -76,7 +78,11 @@ static void merge_limits(BlockLimits *limits, const BlockLimits *child)
 
 static void refresh_limits(BlockNode *node)
 {
-    node->limits = (BlockLimits){ .request_alignment = 1, .mem_alignment = 1, .min_mem_alignment = 1 };
+    node->limits = (BlockLimits){
+        .request_alignment = 1,
+        .mem_alignment = 1,
+        .min_mem_alignment = 1,
+    };
     for (unsigned i = 0; i < node->children->len; i++) {
         BlockChild *child = node->children->pdata[i];
 

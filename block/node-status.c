@@ -2,9 +2,9 @@
 /*
  * Part of the gate: block status.
  *
- * A driver answers for its own layer; here its answer is clipped to the range that was asked for and
- * combined with those of the nodes below, where it says RAW (all of it is theirs) or RECURSE (they may know
- * of zeroes).
+ * A driver answers for its own layer; here its answer is clipped to the range that was asked for
+ * and combined with those of the nodes below, where it says RAW (all of it is theirs) or RECURSE
+ * (they may know of zeroes).
  */
 #include "block/gate.h"
 
@@ -61,7 +61,10 @@ static int status_of_raw(BlockStatus *status, bool want_zero)
     return ret;
 }
 
-/* The node below may know that what is stored for us reads as zeroes. An error there is no error here. */
+/*
+ * The node below may know that what is stored for us reads as zeroes. An error there is no error
+ * here.
+ */
 static void look_for_zeroes(BlockStatus *status, bool want_zero)
 {
     BlockStatus below;

@@ -41,7 +41,9 @@ BlockNode *block_node_lookup(const char *name, GError **errp)
     return node;
 }
 
-/* QEMU's rule of well-formed ids: a letter, then letters, digits, '-', '.', '_'; at most 31 bytes. */
+/*
+ * QEMU's rule of well-formed ids: a letter, then letters, digits, '-', '.', '_'; at most 31 bytes.
+ */
 static bool name_is_valid(const char *name, GError **errp)
 {
     bool ok = g_ascii_isalpha(name[0]);
@@ -92,7 +94,10 @@ BlockNode *block_node_ref(BlockNode *node)
     return node;
 }
 
-/* Runs on the node's loop, where its requests ran; the graph above is gone, so nothing is in flight. */
+/*
+ * Runs on the node's loop, where its requests ran; the graph above is gone, so nothing is in
+ * flight.
+ */
 static void co_close(BlockNode *node)
 {
     co_move(node->loop);

@@ -75,7 +75,10 @@ BlockNode *co_block_node_open(const BlockdevOptions *options, GError **errp);
 BlockNode *co_block_node_open_inherit(const BlockdevOptions *options, const BlockNode *parent,
                                       GError **errp);
 
-/* References; the last one closes the node and drops its children.  Loop 0, control lock; may yield. */
+/*
+ * References; the last one closes the node and drops its children.  Loop 0, control lock; may
+ * yield.
+ */
 BlockNode *block_node_ref(BlockNode *node);
 void co_block_node_unref(BlockNode *node); /* NULL is accepted */
 

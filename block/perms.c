@@ -2,8 +2,8 @@
 /*
  * Permissions, as QEMU has them: each edge says what its parent does with the node and what it lets
  * others do.  Users' edges are given; those between nodes follow from the users down, by each
- * driver's rule.  A change is computed for the whole graph first, then checked with the drivers (which
- * lock images), and only then put in force.
+ * driver's rule.  A change is computed for the whole graph first, then checked with the drivers
+ * (which lock images), and only then put in force.
  */
 #include "block/graph.h"
 #include "block/node-int.h"
@@ -69,9 +69,9 @@ static bool allows(const BlockChild *a, const BlockChild *b, GError **errp)
     a_text = describe_parent(a);
     b_text = describe_parent(b);
     return tm_error_set(errp,
-                        "Permission conflict on node '%s': permissions '%s' are both required by %s "
-                        "(uses node '%s' as '%s' child) and unshared by %s (uses node '%s' as '%s' "
-                        "child).",
+                        "Permission conflict on node '%s': permissions '%s' are both required by "
+                        "%s (uses node '%s' as '%s' child) and unshared by %s (uses node '%s' as "
+                        "'%s' child).",
                         a->node->name, names, b_text, a->node->name, b->name, a_text, a->node->name,
                         a->name);
 }
@@ -220,7 +220,10 @@ static void filter_child_perm(unsigned perm, unsigned shared, unsigned *child_pe
     *child_shared = shared;
 }
 
-/* What lies in a backing file shows only where the node above has nothing: others may not write there. */
+/*
+ * What lies in a backing file shows only where the node above has nothing: others may not write
+ * there.
+ */
 static void cow_child_perm(unsigned perm, unsigned shared, unsigned *child_perm,
                            unsigned *child_shared)
 {

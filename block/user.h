@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Users of nodes that are not nodes: exports and jobs.  A user holds root edges to one or more nodes,
- * and takes part in drain and in moves between loops.
+ * Users of nodes that are not nodes: exports and jobs.  A user holds root edges to one or more
+ * nodes, and takes part in drain and in moves between loops.
  */
 #ifndef BLOCK_USER_H
 #define BLOCK_USER_H
@@ -11,20 +11,28 @@
 
 typedef struct BlockUserOps {
     /*
-     * In which order users are drained: exports stop first (0), and their started requests end while
-     * copiers still run; then jobs pause (1).
+     * In which order users are drained: exports stop first (0), and their started requests end
+     * while copiers still run; then jobs pause (1).
      */
     int drain_order;
-    /* All on the graph's loop, none may yield.  begin: start nothing new.  poll: is something of yours
-     * still under way?  When that changes call block_user_drain_progress().  Calls nest by count: only the
-     * first begin and last end are seen. */
+    /*
+     * All on the graph's loop, none may yield.  begin: start nothing new.  poll: is something of yours
+     * still under way?  When that changes call block_user_drain_progress().  Calls nest by count: only
+     * the first begin and the last end are seen.
+     */
     void (*drained_begin)(void *opaque);
     bool (*drained_poll)(void *opaque);
     void (*drained_end)(void *opaque);
-    /* The graph is drained and moves: called in a coroutine, on the old loop and on the new one. NULL: nothing to do. */
+    /*
+     * The graph is drained and moves: called in a coroutine, on the old loop and on the new one.
+     * NULL: nothing to do.
+     */
     void (*co_detach)(void *opaque);
     void (*co_attach)(void *opaque, Loop *loop);
-    /* "a block device named 'x'"-like words for permission errors: "NBD export 'x'", "block job 'j'". */
+    /*
+     * "a block device named 'x'"-like words for permission errors: "NBD export 'x'", "block job
+     * 'j'".
+     */
     char *(*describe)(void *opaque);
     void (*resized)(void *opaque); /* a node's size changed; may be NULL */
 } BlockUserOps;
@@ -43,12 +51,16 @@ BlockUser *block_user_new(const BlockUserOps *ops, void *opaque);
 
 /*
  * Adds a root edge.  Loop 0, control lock held; may yield (draining, moving the node's graph to the
- * user's loop when it has one by earlier edges).  Permission conflicts are errors with QEMU's words.
+ * user's loop when it has one by earlier edges).  Permission conflicts are errors with QEMU's
+ * words.
  */
 BlockChild *co_block_user_attach(BlockUser *user, BlockNode *node, const char *name, unsigned role,
                                  unsigned perm, unsigned shared, GError **errp);
 
-/* Drops one edge, or all of them and the user.  Loop 0, control lock; nothing of the user's may be in flight. */
+/*
+ * Drops one edge, or all of them and the user.  Loop 0, control lock; nothing of the user's may be
+ * in flight.
+ */
 void co_block_user_detach(BlockUser *user, BlockChild *child);
 void co_block_user_free(BlockUser *user); /* NULL is accepted */
 
