@@ -1,24 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The life of a SparseBitmap and its single bits; see sparse-bitmap.h. */
+#include "bitmap/sparse-pool.h"
 #include "bitmap/sparse-tree.h"
 #include "bitmap/sparse-words.h"
 
 #include <string.h>
-
-static uint64_t *memory_get(void *opaque, uint64_t leaf_index)
-{
-    return g_malloc(SPARSE_PAGE_SIZE);
-}
-
-static void memory_put(void *opaque, uint64_t leaf_index, uint64_t *page)
-{
-    g_free(page);
-}
-
-static const PageProvider memory_pages = {
-    .get = memory_get,
-    .put = memory_put,
-};
 
 SparseBitmap *sparse_bitmap_new_with_pages(uint64_t nbits, const PageProvider *provider,
                                            void *opaque)
@@ -31,15 +17,19 @@ SparseBitmap *sparse_bitmap_new_with_pages(uint64_t nbits, const PageProvider *p
 
 SparseBitmap *sparse_bitmap_new(uint64_t nbits)
 {
-    return sparse_bitmap_new_with_pages(nbits, &memory_pages, NULL);
+    return sparse_bitmap_new_with_pages(nbits, &sparse_pool_provider, sparse_pool_new());
 }
 
 void sparse_bitmap_free(SparseBitmap *b)
 {
-    if (b) {
-        sparse_bitmap_clear_all(b);
-        g_free(b);
+    if (!b) {
+        return;
     }
+    sparse_bitmap_clear_all(b);
+    if (b->provider == &sparse_pool_provider) {
+        sparse_pool_free(b->opaque);
+    }
+    g_free(b);
 }
 
 uint64_t sparse_bitmap_size(const SparseBitmap *b)
@@ -54,7 +44,9 @@ uint64_t sparse_bitmap_count(const SparseBitmap *b)
 
 size_t sparse_bitmap_memory(const SparseBitmap *b)
 {
-    return sizeof(*b) + b->nodes * sizeof(SparseNode) + b->pages * SPARSE_PAGE_SIZE;
+    size_t slack = b->provider == &sparse_pool_provider ? sparse_pool_slack(b->opaque) : 0;
+
+    return sizeof(*b) + b->nodes * sizeof(SparseNode) + b->pages * SPARSE_PAGE_SIZE + slack;
 }
 
 bool sparse_bitmap_get(const SparseBitmap *b, uint64_t bit)

@@ -110,6 +110,13 @@ unsigned sparse_words_merge(uint64_t *dst, const uint64_t *src, uint64_t lines)
 {
     unsigned changed = 0;
 
+    /* Scattered lines are rarely in a cache: fetch them side by side, not one after the other. */
+    for (uint64_t left = lines; left; left &= left - 1) {
+        unsigned w = __builtin_ctzll(left) * LINE_WORDS;
+
+        __builtin_prefetch(src + w);
+        __builtin_prefetch(dst + w, 1);
+    }
     for (; lines; lines &= lines - 1) {
         unsigned w = __builtin_ctzll(lines) * LINE_WORDS;
 
