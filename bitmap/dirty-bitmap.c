@@ -93,11 +93,12 @@ void dirty_bitmap_set(DirtyBitmap *bm, int64_t offset, int64_t bytes)
 
 void dirty_bitmap_reset(DirtyBitmap *bm, int64_t offset, int64_t bytes)
 {
-    int64_t end = offset + bytes;
     uint64_t first, last;
+    int64_t end;
 
     check_range(bm, offset, bytes);
     g_assert(!bm->readonly);
+    end = offset + bytes;
     first = granules_up(bm, offset);
     last = end == bm->size ? granules_up(bm, end) : (uint64_t)end >> granularity_shift(bm);
     if (first < last) {

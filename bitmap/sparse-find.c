@@ -29,8 +29,8 @@ static bool next_in_leaf(const SparseNode *node, unsigned i, uint64_t base, uint
 static bool next_in_node(const SparseNode *node, unsigned level, uint64_t base, uint64_t start,
                          uint64_t end, bool value, uint64_t *bit)
 {
-    uint64_t left = from_slot(value ? node->mixed | node->ones : ~node->ones,
-                              sparse_slot(level, start));
+    uint64_t left =
+        from_slot(value ? node->mixed | node->ones : ~node->ones, sparse_slot(level, start));
 
     for (; left; left &= left - 1) {
         unsigned i = __builtin_ctzll(left);
@@ -53,8 +53,7 @@ static bool next_in_node(const SparseNode *node, unsigned level, uint64_t base, 
     return false;
 }
 
-static bool next_bit(const SparseBitmap *b, uint64_t start, uint64_t end, bool value,
-                     uint64_t *bit)
+static bool next_bit(const SparseBitmap *b, uint64_t start, uint64_t end, bool value, uint64_t *bit)
 {
     end = MIN(end, b->nbits);
     return start < end && next_in_node(&b->root, b->levels, 0, start, end, value, bit);

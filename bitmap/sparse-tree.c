@@ -208,8 +208,8 @@ uint64_t sparse_fill(SparseBitmap *b, SparseNode *node, unsigned level, uint64_t
         uint64_t child = sparse_child_base(level, base, i);
         uint64_t child_end = sparse_child_end(b, level, child);
 
-        changed += fill_child(b, node, level, i, child, MAX(start, child), MIN(end, child_end),
-                              value);
+        changed +=
+            fill_child(b, node, level, i, child, MAX(start, child), MIN(end, child_end), value);
     }
     return changed;
 }

@@ -26,7 +26,8 @@ unsigned sparse_words_next(const uint64_t *words, unsigned from, unsigned to, bo
 /* The first set bit in the range; @to if there is none. */
 unsigned sparse_words_next_set(const uint64_t *words, uint64_t lines, unsigned from, unsigned to);
 
-/* dst |= src, whole pages; @lines is the summary of @src. Returns how many bits changed. */
+/* dst |= src, whole pages that are not the same; @lines is the summary of @src. Returns how many
+ * bits changed. */
 unsigned sparse_words_merge(uint64_t *dst, const uint64_t *src, uint64_t lines);
 
 /* dst = src, whole pages; @lines is the summary of @src. */

@@ -62,8 +62,7 @@ static void model_clear(Model *m)
 static void model_touch(const Model *m, GByteArray *bits, int64_t offset, int64_t bytes)
 {
     for (int64_t i = 0; i < bits->len; i++) {
-        if (bytes > 0 && i * m->granularity < offset + bytes &&
-            (i + 1) * m->granularity > offset) {
+        if (bytes > 0 && i * m->granularity < offset + bytes && (i + 1) * m->granularity > offset) {
             bits->data[i] = 1;
         }
     }
@@ -390,8 +389,9 @@ static void test_merge_errors(void)
 
     g_assert_false(dirty_bitmap_merge(a, b, &backup, &error));
     g_assert_null(backup);
-    g_assert_cmpstr(error->message, ==, "Bitmaps are of different sizes (destination size is "
-                                        "1000448, source size is 1048576) and can't be merged");
+    g_assert_cmpstr(error->message, ==,
+                    "Bitmaps are of different sizes (destination size is "
+                    "1000448, source size is 1048576) and can't be merged");
 }
 
 static void test_merge_itself(void)
@@ -513,8 +513,7 @@ static void test_speed(void)
     for (int i = 0; i < n; i++) {
         dirty_bitmap_mark(bm, i * 7919ll % (TIB / 4096) * 4096, 4096);
     }
-    g_test_message("mark 4 KiB of 1 TiB: %.1f ns",
-                   (g_get_monotonic_time() - start) * 1000.0 / n);
+    g_test_message("mark 4 KiB of 1 TiB: %.1f ns", (g_get_monotonic_time() - start) * 1000.0 / n);
 }
 
 int main(int argc, char **argv)
