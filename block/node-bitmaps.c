@@ -23,10 +23,11 @@ DirtyBitmap *block_node_bitmap_find(const BlockNode *node, const char *name)
 DirtyBitmap *block_bitmap_lookup(const char *node_name, const char *bitmap_name, BlockNode **node,
                                  GError **errp)
 {
-    BlockNode *found = block_node_lookup(node_name, errp);
+    BlockNode *found = block_node_find(node_name);
     DirtyBitmap *bitmap;
 
     if (!found) {
+        tm_error_set(errp, "Node '%s' not found", node_name);
         return NULL;
     }
     bitmap = block_node_bitmap_find(found, bitmap_name);
@@ -40,10 +41,15 @@ DirtyBitmap *block_bitmap_lookup(const char *node_name, const char *bitmap_name,
     return bitmap;
 }
 
+uint32_t block_node_default_granularity(const BlockNode *node)
+{
+    return DEFAULT_GRANULARITY; /* no driver has clusters of its own */
+}
+
 static bool check_granularity(uint32_t granularity, GError **errp)
 {
     if (granularity < DIRTY_BITMAP_MIN_GRANULARITY || (granularity & (granularity - 1))) {
-        return tm_error_set(errp, "Granularity must be a power of 2, and at least %u",
+        return tm_error_set(errp, "Granularity must be power of 2 and at least %u",
                             DIRTY_BITMAP_MIN_GRANULARITY);
     }
     return true;
@@ -54,7 +60,10 @@ DirtyBitmap *block_node_bitmap_add(BlockNode *node, const char *name, uint32_t g
 {
     DirtyBitmap *bitmap;
 
-    granularity = granularity ? granularity : DEFAULT_GRANULARITY;
+    if (name && !name[0]) {
+        tm_error_set(errp, "Bitmap name cannot be empty");
+        return NULL;
+    }
     if (!check_granularity(granularity, errp)) {
         return NULL;
     }

@@ -16,9 +16,12 @@ DirtyBitmap *block_node_bitmap_find(const BlockNode *node, const char *name);
 DirtyBitmap *block_bitmap_lookup(const char *node_name, const char *bitmap_name, BlockNode **node,
                                  GError **errp);
 
+/* QEMU's default for the node: 64 KiB, or its cluster size between 4 KiB and 64 KiB. */
+uint32_t block_node_default_granularity(const BlockNode *node);
+
 /*
- * Makes an enabled bitmap.  @name NULL: anonymous (jobs).  @granularity 0: QEMU's default (64
- * KiB, or the node's cluster size between 4 KiB and 64 KiB).  Errors with QEMU's words.
+ * Makes an enabled bitmap.  @name NULL: anonymous (jobs).  @granularity as the user gave it is
+ * checked.  Errors with QEMU's words.
  */
 DirtyBitmap *block_node_bitmap_add(BlockNode *node, const char *name, uint32_t granularity,
                                    GError **errp);

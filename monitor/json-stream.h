@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * JSON read as a stream: bytes in, whole values out.
+ *
+ * A small state machine finds where a value ends (it knows strings, escapes and nesting) and turns
+ * QEMU's single-quoted strings into plain ones; jansson parses the value.  What is broken is
+ * reported and left out, and reading goes on behind it: after a byte that can stand nowhere
+ * (0xff, which clients send to synchronise, or a control byte) everything unfinished is dropped.
+ */
+#ifndef MONITOR_JSON_STREAM_H
+#define MONITOR_JSON_STREAM_H
+
+#include <jansson.h>
+#include <stddef.h>
+
+#define JSON_STREAM_MAX_DEPTH 1024
+#define JSON_STREAM_MAX_BYTES (64u << 20)
+
+typedef struct JsonStream JsonStream;
+
+/* Either a value (ownership passes) or, with value NULL, an error text. */
+typedef void JsonStreamFn(void *opaque, json_t *value, const char *error);
+
+JsonStream *json_stream_new(JsonStreamFn *fn, void *opaque);
+void json_stream_free(JsonStream *stream);
+
+/* Takes the next bytes; calls fn for each value or error that they complete. */
+void json_stream_feed(JsonStream *stream, const char *data, size_t len);
+
+/* The end of the input: what is unfinished is an error. */
+void json_stream_end(JsonStream *stream);
+
+#endif
