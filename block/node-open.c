@@ -174,7 +174,7 @@ static BlockNode *find_or_open(BlockNode *parent, const BlockdevRef *ref, GError
 {
     BlockNode *node;
 
-    if (ref->type == BLOCKDEV_REF_KIND_DEFINITION) {
+    if (ref->kind == BLOCKDEV_REF_KIND_DEFINITION) {
         return co_block_node_open_inherit(ref->u.definition, parent, errp);
     }
     node = block_node_lookup(ref->u.reference, errp);
