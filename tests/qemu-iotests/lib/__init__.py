@@ -7,6 +7,7 @@ daemon   Daemon: a daemon under test and its monitors; daemon_refuses()
 images   pattern files, comparing, qemu-io, qemu-img, loop devices, a small file system
 nbdtool  nbd_uri(), connect(): libnbd handles, RawNbd: the protocol by hand, Server: qemu-nbd or nbdkit as a peer
 """
+import errno
 import faulthandler
 import json
 import os

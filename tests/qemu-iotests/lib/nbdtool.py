@@ -240,3 +240,10 @@ class Server:
 
     def __exit__(self, *exc):
         self.stop()
+
+
+def free_port():
+    """A TCP port of 127.0.0.1 that nobody listens on just now."""
+    with socket.socket() as s:
+        s.bind(('127.0.0.1', 0))
+        return s.getsockname()[1]
