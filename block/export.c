@@ -224,12 +224,19 @@ Export *co_export_add(const BlockExportOptions *options, Loop *iothread, GError 
 
 /* --- Removing --- */
 
+static void announce_deleted(const Export *export)
+{
+    BlockExportDeletedEvent event = { .id = export->id };
+
+    qmp_event_block_export_deleted(&event);
+}
+
 static void co_delete(Export *export)
 {
     g_assert(export->clients == 0 && export->in_flight == 0);
     export->driver->co_delete(export);
     g_ptr_array_remove(table.exports, export);
-    qmp_event_block_export_deleted(export->id);
+    announce_deleted(export);
     co_export_free(export);
     co_queue_wake_all(&table.gone);
 }

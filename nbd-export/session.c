@@ -1,0 +1,384 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The transmission phase of one connection: its life and its reader; see session.h. */
+#include "nbd-export/session.h"
+
+#include "block/control.h"
+
+/* How long replies that the client does not take may hold up a move of the graph. */
+#define SETTLE_NS (500 * 1000 * 1000LL)
+
+/* --- Request objects --- */
+
+NbdRequest *nbd_request_new(NbdSession *session)
+{
+    NbdRequest *request = session->unused;
+
+    if (session->n_requests == NBD_MAX_REQUESTS) {
+        return NULL;
+    }
+    if (request) {
+        session->unused = request->next;
+    } else {
+        request = g_new0(NbdRequest, 1);
+        request->session = session;
+    }
+    session->n_requests++;
+    request->chunks = request->inline_chunks;
+    request->max_chunks = G_N_ELEMENTS(request->inline_chunks);
+    request->n_chunks = request->n_sent = 0;
+    request->buffer = NULL;
+    return request;
+}
+
+void nbd_request_free(NbdRequest *request)
+{
+    NbdSession *session = request->session;
+
+    for (unsigned i = 0; i < request->n_chunks; i++) {
+        if (request->chunks[i].owned) {
+            g_free(request->chunks[i].payload);
+        }
+    }
+    if (request->chunks != request->inline_chunks) {
+        g_free(request->chunks);
+    }
+    if (request->buffer) {
+        nbd_buffer_put(&session->buffers, request->buffer, request->buffer_len);
+    }
+    request->next = session->unused;
+    session->unused = request;
+    session->n_requests--;
+    co_queue_wake_all(&session->wake);
+}
+
+/* --- Leaving the loop and coming back --- */
+
+void nbd_session_disconnect(NbdSession *session)
+{
+    session->dead = true;
+    socket_shutdown(session->socket);
+    co_queue_wake_all(&session->wake);
+}
+
+void nbd_session_ask_to_leave(NbdSession *session)
+{
+    session->must_leave = true;
+    socket_interrupt(session->socket);
+    co_queue_wake_all(&session->wake);
+}
+
+void nbd_session_resume(NbdSession *session)
+{
+    co_queue_wake_all(&session->wake);
+}
+
+/*
+ * Waits until replies are sent. They are held up only by a client that does not read, who must not
+ * hold up a move of the graph: he loses his connection.
+ */
+static void co_settle(NbdSession *session)
+{
+    int64_t deadline = loop_now_ns() + SETTLE_NS;
+
+    while (!nbd_replies_idle(session)) {
+        if (!co_queue_wait_until(&session->wake, deadline)) {
+            nbd_session_disconnect(session);
+            deadline = INT64_MAX;
+        }
+    }
+}
+
+/* Follows the graph to its new loop. The graph is drained: no request of ours is under way. */
+static void co_follow(NbdSession *session)
+{
+    co_settle(session);
+    session->must_leave = false;
+    nbd_export_leave(session->export, session);
+    co_move(control_loop());
+    if (!co_nbd_export_enter(session->export, session)) {
+        nbd_session_disconnect(session);
+    }
+}
+
+/* Waits for something that nbd_session_*() or a finished request brings; follows the graph. */
+static void co_wait(NbdSession *session)
+{
+    if (!session->must_leave) {
+        co_queue_wait(&session->wake);
+    }
+    if (session->must_leave) {
+        co_follow(session);
+    }
+}
+
+/* --- Receiving --- */
+
+/* 1 to @len bytes; 0 or less when there is no more. */
+static ssize_t co_receive(NbdSession *session, void *buf, size_t len)
+{
+    ssize_t n = -EINTR;
+
+    while (n == -EINTR && !session->dead) {
+        if (session->must_leave) {
+            co_follow(session);
+            continue;
+        }
+        n = co_socket_recv(session->socket, buf, len);
+    }
+    return session->dead ? -ECONNRESET : n;
+}
+
+/* Sees to it that the receive buffer holds @len bytes (at most its size). */
+static bool co_fill(NbdSession *session, size_t len)
+{
+    size_t have = session->rx_end - session->rx_pos;
+
+    if (have < len && session->rx_pos + len > NBD_RECEIVE_BUFFER) {
+        memmove(session->rx, session->rx + session->rx_pos, have);
+        session->rx_pos = 0;
+        session->rx_end = have;
+    }
+    while (session->rx_end - session->rx_pos < len) {
+        ssize_t n;
+
+        if (session->rx_pos == session->rx_end) {
+            session->rx_pos = session->rx_end = 0;
+        }
+        n = co_receive(session, session->rx + session->rx_end,
+                       NBD_RECEIVE_BUFFER - session->rx_end);
+        if (n <= 0) {
+            return false;
+        }
+        session->rx_end += n;
+    }
+    return true;
+}
+
+/* The first part of a payload may be in the receive buffer; the rest goes straight to its place. */
+static bool co_receive_payload(NbdSession *session, uint8_t *buf, size_t len)
+{
+    size_t have = MIN(len, session->rx_end - session->rx_pos);
+
+    memcpy(buf, session->rx + session->rx_pos, have);
+    session->rx_pos += have;
+    /* A short rest comes with the requests behind it. */
+    if (len > have && len - have < NBD_RECEIVE_BUFFER / 4) {
+        size_t rest = len - have;
+
+        if (!co_fill(session, rest)) {
+            return false;
+        }
+        memcpy(buf + have, session->rx + session->rx_pos, rest);
+        session->rx_pos += rest;
+        return true;
+    }
+    while (have < len) {
+        ssize_t n = co_receive(session, buf + have, len - have);
+
+        if (n <= 0) {
+            return false;
+        }
+        have += n;
+    }
+    return true;
+}
+
+static bool co_skip_payload(NbdSession *session, uint64_t len)
+{
+    while (len > 0) {
+        size_t part;
+
+        if (!co_fill(session, 1)) {
+            return false;
+        }
+        part = MIN(len, session->rx_end - session->rx_pos);
+        session->rx_pos += part;
+        len -= part;
+    }
+    return true;
+}
+
+/* --- The reader --- */
+
+static NbdRequest *co_request_new(NbdSession *session)
+{
+    NbdRequest *request;
+
+    while (!session->dead) {
+        request = nbd_request_new(session);
+        if (request) {
+            return request;
+        }
+        co_wait(session);
+    }
+    return NULL;
+}
+
+/* The buffer of a read or write. Waits for room; without memory the request has none. */
+static void co_get_buffer(NbdSession *session, NbdRequest *request)
+{
+    request->buffer_len = request->length;
+    while (!session->dead && !nbd_buffers_have_room(&session->buffers, request->buffer_len)) {
+        co_wait(session);
+    }
+    if (!session->dead) {
+        request->buffer = nbd_buffer_get(&session->buffers, request->buffer_len);
+    }
+}
+
+/* Takes the next request's header; false at the end, or when it is none. */
+static bool co_read_header(NbdSession *session, NbdRequest *request)
+{
+    const uint8_t *p;
+
+    if (!co_fill(session, NBD_REQUEST_SIZE)) {
+        return false;
+    }
+    p = session->rx + session->rx_pos;
+    session->rx_pos += NBD_REQUEST_SIZE;
+    if (nbd_get32(p) != NBD_REQUEST_MAGIC) {
+        return false;
+    }
+    request->flags = nbd_get16(p + 4);
+    request->command = nbd_get16(p + 6);
+    request->cookie = nbd_get64(p + 8);
+    request->offset = nbd_get64(p + 16);
+    request->length = nbd_get32(p + 24);
+    return true;
+}
+
+/*
+ * Refuses a request that is wrong. Its payload is skipped first (clients send it before they look
+ * for a reply) so that the session can go on; one that is too large costs more than a new connection.
+ */
+static bool co_refuse(NbdSession *session, NbdRequest *request, uint32_t error, char *message)
+{
+    bool has_payload = request->command == NBD_CMD_WRITE;
+    bool too_large = request->length > NBD_MAX_PAYLOAD;
+
+    if (has_payload && !too_large && !co_skip_payload(session, request->length)) {
+        g_free(message);
+        nbd_request_free(request);
+        return false;
+    }
+    nbd_reply_error(request, error, message, NULL);
+    nbd_reply_send(request);
+    return !(has_payload && too_large);
+}
+
+/* Gets what the request needs before it can be carried out. */
+static bool co_prepare(NbdSession *session, NbdRequest *request)
+{
+    bool carries = request->command == NBD_CMD_READ || request->command == NBD_CMD_WRITE;
+
+    if (!carries || request->length == 0) {
+        return true;
+    }
+    co_get_buffer(session, request);
+    if (!request->buffer) {
+        return !session->dead;
+    }
+    return request->command == NBD_CMD_READ ||
+           co_receive_payload(session, request->buffer, request->length);
+}
+
+static bool co_start_request(NbdSession *session, NbdRequest *request)
+{
+    while (session->export->base.quiesced && !session->dead) {
+        co_wait(session);
+    }
+    if (session->dead) {
+        return false;
+    }
+    export_request_begin(&session->export->base);
+    co_start(co_nbd_request_execute, request);
+    return true;
+}
+
+/* Takes one request and starts it; false at the end of the session. */
+static bool co_next_request(NbdSession *session)
+{
+    NbdRequest *request = co_request_new(session);
+    g_autofree char *message = NULL;
+    uint32_t error;
+
+    if (!request) {
+        return false;
+    }
+    if (!co_read_header(session, request) || request->command == NBD_CMD_DISC) {
+        nbd_request_free(request);
+        return false;
+    }
+    error = nbd_request_check(request, &message);
+    if (error) {
+        return co_refuse(session, request, error, g_steal_pointer(&message));
+    }
+    if (!co_prepare(session, request)) {
+        nbd_request_free(request);
+        return false;
+    }
+    if ((request->command == NBD_CMD_READ || request->command == NBD_CMD_WRITE) &&
+        request->length && !request->buffer) {
+        return co_refuse(session, request, NBD_ENOMEM, g_strdup("No memory"));
+    }
+    if (!co_start_request(session, request)) {
+        nbd_request_free(request);
+        return false;
+    }
+    return true;
+}
+
+/* --- Life --- */
+
+static NbdSession *session_new(NbdExport *export, Socket *socket, bool structured, GArray *contexts)
+{
+    NbdSession *session = g_new0(NbdSession, 1);
+
+    session->export = export;
+    session->socket = socket;
+    session->structured = structured;
+    session->contexts = contexts;
+    session->rx = g_malloc(NBD_RECEIVE_BUFFER);
+    nbd_replies_init(session);
+    return session;
+}
+
+static void session_free(NbdSession *session)
+{
+    while (session->unused) {
+        NbdRequest *request = session->unused;
+
+        session->unused = request->next;
+        g_free(request);
+    }
+    nbd_buffers_clear(&session->buffers);
+    g_array_unref(session->contexts);
+    socket_free(session->socket);
+    g_free(session->rx);
+    g_free(session);
+}
+
+/* Requests that were started end, and their replies go out, unless the connection is broken. */
+static void co_finish(NbdSession *session)
+{
+    while (session->n_requests || !nbd_replies_idle(session)) {
+        co_wait(session);
+    }
+    nbd_session_disconnect(session);
+}
+
+void co_nbd_session_run(NbdExport *export, Socket *socket, bool structured, GArray *contexts)
+{
+    NbdSession *session = session_new(export, socket, structured, contexts);
+
+    if (co_nbd_export_enter(export, session)) {
+        while (!session->dead && co_next_request(session)) {
+        }
+        co_finish(session);
+    }
+    if (session->on_loop) {
+        nbd_export_leave(export, session);
+    }
+    co_move(control_loop());
+    session_free(session);
+}
