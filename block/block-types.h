@@ -4,6 +4,7 @@
 #define BLOCK_BLOCK_TYPES_H
 
 #include <glib.h>
+#include <inttypes.h>
 #include <stdbool.h>
 #include <stdint.h>
 
