@@ -18,9 +18,9 @@ typedef enum QmpCommandFlags {
 typedef struct QmpCommand {
     const char *name;
     /*
-     * Checks @args (an object, or NULL for none), calls the handler, and returns what goes into "return"
-     * (a new reference) or NULL with an error. Must run in a coroutine on loop 0; may yield. @args must
-     * stay until it returns.
+     * Checks @args (an object, or NULL for none), calls the handler, and returns what goes into
+     * "return" (a new reference) or NULL with an error. Must run in a coroutine on loop 0; may
+     * yield. @args must stay until it returns.
      */
     json_t *(*invoke)(const json_t *args, GError **errp);
     unsigned flags;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The one sink of events. It is the process's, like standard error: an event belongs to no session, and
- * the rooms that emit it know of none. Readers share the lock, so that threads do not wait for each other.
+ * The one sink of events. It is the process's, like standard error: an event belongs to no session,
+ * and the rooms that emit it know of none. Readers share the lock, so that threads do not wait for
+ * each other.
  */
 #include "qmp-schema/event-sink.h"
 

@@ -12,8 +12,8 @@
 typedef void QmpEventSink(const char *name, json_t *data, void *opaque);
 
 /*
- * Sets the process's one sink, or none (NULL; events are then dropped). When it returns, no other thread
- * is inside the sink that was set before. Not to be called from a sink.
+ * Sets the process's one sink, or none (NULL; events are then dropped). When it returns, no other
+ * thread is inside the sink that was set before. Not to be called from a sink.
  */
 void qmp_event_set_sink(QmpEventSink *sink, void *opaque);
 

@@ -31,7 +31,8 @@ json_t *schema_json_enum_list(const GArray *list, const SchemaEnum *lookup)
     json_t *array = json_array();
 
     for (guint i = 0; list && i < list->len; i++) {
-        json_array_append_new(array, json_string(schema_enum_name(lookup, g_array_index(list, int, i))));
+        json_array_append_new(array,
+                              json_string(schema_enum_name(lookup, g_array_index(list, int, i))));
     }
     return array;
 }

@@ -5,15 +5,15 @@
  * For each struct, union and alternate T of the schema:
  *   T_free(value)            NULL is fine.
  *   T_copy(value)            deep; NULL gives NULL.
- *   T_parse(json, in, errp)  a new T, or NULL and an error in QMP's words; unknown members are errors.
- *                            A NULL @json is read as an empty object.
- *   T_to_json(value)         a new reference.
+ *   T_parse(json, in, errp)  a new T, or NULL and an error in QMP's words; unknown members are
+ * errors. A NULL @json is read as an empty object. T_to_json(value)         a new reference.
  *
- * Members: '-' becomes '_', and what C already uses gets the prefix q_ (q_errno, u.q_unix). An optional
- * scalar m has a flag `has_m` (without the q_); an optional pointer is NULL when absent. Lists are a GPtrArray
- * that owns its elements, or a GArray for scalars. A flat union holds the branch chosen by its
- * discriminator in `u.BRANCH` by value (no member for a branch without members); an alternate has
- * `kind` and `u`. A command's or event's anonymous data is a struct named <CamelName>Args or <CamelName>Event.
+ * Members: '-' becomes '_', and what C already uses gets the prefix q_ (q_errno, u.q_unix). An
+ * optional scalar m has a flag `has_m` (without the q_); an optional pointer is NULL when absent.
+ * Lists are a GPtrArray that owns its elements, or a GArray for scalars. A flat union holds the
+ * branch chosen by its discriminator in `u.BRANCH` by value (no member for a branch without
+ * members); an alternate has `kind` and `u`. A command's or event's anonymous data is a struct
+ * named <CamelName>Args or <CamelName>Event.
  */
 #ifndef QMP_SCHEMA_SCHEMA_INPUT_H
 #define QMP_SCHEMA_SCHEMA_INPUT_H

@@ -2,8 +2,9 @@
 /*
  * The scalars of the generated parsers, in both modes.
  *
- * Some errors name the member by its path and some only by its last name, "null" in a list: which does
- * what was taken from qemu-storage-daemon 10.0, and tests/unit/test-schema-errors.c holds the texts.
+ * Some errors name the member by its path and some only by its last name, "null" in a list: which
+ * does what was taken from qemu-storage-daemon 10.0, and tests/unit/test-schema-errors.c holds the
+ * texts.
  */
 #include "qmp-schema/schema-read.h"
 
@@ -18,7 +19,8 @@ static bool is_keyval(const SchemaFrame *at)
     return at->in && at->in->mode == SCHEMA_INPUT_KEYVAL;
 }
 
-const char *schema_keyval_text(const SchemaFrame *at, const char *name, const json_t *v, GError **errp)
+const char *schema_keyval_text(const SchemaFrame *at, const char *name, const json_t *v,
+                               GError **errp)
 {
     if (!json_is_string(v)) {
         schema_fail_at(at, name, errp, "Parameters '%s.*' are unexpected");
@@ -49,7 +51,8 @@ static int find_text(const char *const *texts, const char *text)
     return -1;
 }
 
-static bool keyval_bool(const SchemaFrame *at, const char *name, const json_t *v, bool *out, GError **errp)
+static bool keyval_bool(const SchemaFrame *at, const char *name, const json_t *v, bool *out,
+                        GError **errp)
 {
     static const char *const words[] = {"off", "on", "no", "yes", "false", "true", "n", "y", NULL};
     const char *text = schema_keyval_text(at, name, v, errp);
@@ -62,7 +65,8 @@ static bool keyval_bool(const SchemaFrame *at, const char *name, const json_t *v
     return found >= 0;
 }
 
-bool schema_read_bool(const SchemaFrame *at, const char *name, const json_t *v, bool *out, GError **errp)
+bool schema_read_bool(const SchemaFrame *at, const char *name, const json_t *v, bool *out,
+                      GError **errp)
 {
     if (is_keyval(at)) {
         return keyval_bool(at, name, v, out, errp);
@@ -94,7 +98,8 @@ static bool text_to_uint64(const char *text, uint64_t *out)
     return !errno && end != text && !*end;
 }
 
-static bool keyval_number(const SchemaFrame *at, const char *name, const json_t *v, double *out, GError **errp)
+static bool keyval_number(const SchemaFrame *at, const char *name, const json_t *v, double *out,
+                          GError **errp)
 {
     const char *text = schema_keyval_text(at, name, v, errp);
     char *end;
@@ -109,7 +114,8 @@ static bool keyval_number(const SchemaFrame *at, const char *name, const json_t 
     return true;
 }
 
-bool schema_read_number(const SchemaFrame *at, const char *name, const json_t *v, double *out, GError **errp)
+bool schema_read_number(const SchemaFrame *at, const char *name, const json_t *v, double *out,
+                        GError **errp)
 {
     if (is_keyval(at)) {
         return keyval_number(at, name, v, out, errp);
@@ -121,7 +127,8 @@ bool schema_read_number(const SchemaFrame *at, const char *name, const json_t *v
     return true;
 }
 
-bool schema_read_int64(const SchemaFrame *at, const char *name, const json_t *v, int64_t *out, GError **errp)
+bool schema_read_int64(const SchemaFrame *at, const char *name, const json_t *v, int64_t *out,
+                       GError **errp)
 {
     if (is_keyval(at)) {
         const char *text = schema_keyval_text(at, name, v, errp);
@@ -138,7 +145,8 @@ bool schema_read_int64(const SchemaFrame *at, const char *name, const json_t *v,
 }
 
 /* A negative number is taken as its 64-bit complement, as QEMU does for old clients. */
-bool schema_read_uint64(const SchemaFrame *at, const char *name, const json_t *v, uint64_t *out, GError **errp)
+bool schema_read_uint64(const SchemaFrame *at, const char *name, const json_t *v, uint64_t *out,
+                        GError **errp)
 {
     if (is_keyval(at)) {
         const char *text = schema_keyval_text(at, name, v, errp);
@@ -159,7 +167,8 @@ static bool fail_range(const char *name, const char *type, GError **errp)
     return tm_error_set(errp, "Parameter '%s' expects %s", name ? name : "null", type);
 }
 
-bool schema_read_int32(const SchemaFrame *at, const char *name, const json_t *v, int32_t *out, GError **errp)
+bool schema_read_int32(const SchemaFrame *at, const char *name, const json_t *v, int32_t *out,
+                       GError **errp)
 {
     int64_t wide;
 
@@ -170,7 +179,8 @@ bool schema_read_int32(const SchemaFrame *at, const char *name, const json_t *v,
     return *out == wide || fail_range(name, "int32_t", errp);
 }
 
-bool schema_read_uint32(const SchemaFrame *at, const char *name, const json_t *v, uint32_t *out, GError **errp)
+bool schema_read_uint32(const SchemaFrame *at, const char *name, const json_t *v, uint32_t *out,
+                        GError **errp)
 {
     uint64_t wide;
 
@@ -181,7 +191,8 @@ bool schema_read_uint32(const SchemaFrame *at, const char *name, const json_t *v
     return *out == wide || fail_range(name, "uint32_t", errp);
 }
 
-bool schema_read_uint16(const SchemaFrame *at, const char *name, const json_t *v, uint16_t *out, GError **errp)
+bool schema_read_uint16(const SchemaFrame *at, const char *name, const json_t *v, uint16_t *out,
+                        GError **errp)
 {
     uint64_t wide;
 
@@ -192,8 +203,8 @@ bool schema_read_uint16(const SchemaFrame *at, const char *name, const json_t *v
     return *out == wide || fail_range(name, "uint16_t", errp);
 }
 
-int schema_read_enum(const SchemaFrame *at, const char *name, const json_t *v, const SchemaEnum *lookup,
-                     GError **errp)
+int schema_read_enum(const SchemaFrame *at, const char *name, const json_t *v,
+                     const SchemaEnum *lookup, GError **errp)
 {
     g_autofree char *text = schema_read_string(at, name, v, errp);
     int found;

@@ -46,14 +46,14 @@ bool schema_fail_at(const SchemaFrame *at, const char *name, GError **errp, cons
     return tm_error_set(errp, "%s%s%s", around[0], path, around[1]);
 }
 
-bool schema_enter_object(SchemaFrame *frame, const SchemaFrame *at, const char *name, const json_t *v,
-                         GError **errp)
+bool schema_enter_object(SchemaFrame *frame, const SchemaFrame *at, const char *name,
+                         const json_t *v, GError **errp)
 {
     if (v && !json_is_object(v)) {
         return schema_fail_at(at, name, errp, "Invalid parameter type for '%s', expected: object");
     }
-    *frame = (SchemaFrame){
-        .up = at, .name = name, .value = v, .in = at->in, .taken = g_ptr_array_new()};
+    *frame =
+        (SchemaFrame){.up = at, .name = name, .value = v, .in = at->in, .taken = g_ptr_array_new()};
     return true;
 }
 
@@ -75,7 +75,8 @@ bool schema_leave_object(const SchemaFrame *frame, GError **errp)
     if (json_object_size(frame->value) == frame->taken->len) {
         return true;
     }
-    json_object_foreach((json_t *)frame->value, key, value) {
+    json_object_foreach((json_t *)frame->value, key, value)
+    {
         if (!was_taken(frame, key)) {
             return schema_fail_at(frame, key, errp, "Parameter '%s' is unexpected");
         }
@@ -103,8 +104,8 @@ const json_t *schema_take(SchemaFrame *frame, const char *name, GError **errp)
     return v;
 }
 
-static bool enter_array(SchemaFrame *frame, const SchemaFrame *at, const char *name, const json_t *v,
-                        GError **errp)
+static bool enter_array(SchemaFrame *frame, const SchemaFrame *at, const char *name,
+                        const json_t *v, GError **errp)
 {
     if (!json_is_array(v)) {
         return schema_fail_at(at, name, errp, "Invalid parameter type for '%s', expected: array");
@@ -113,8 +114,8 @@ static bool enter_array(SchemaFrame *frame, const SchemaFrame *at, const char *n
     return true;
 }
 
-GPtrArray *schema_read_list(const SchemaFrame *at, const char *name, const json_t *v, SchemaReadFn *read,
-                            GDestroyNotify free, GError **errp)
+GPtrArray *schema_read_list(const SchemaFrame *at, const char *name, const json_t *v,
+                            SchemaReadFn *read, GDestroyNotify free, GError **errp)
 {
     SchemaFrame frame;
 
@@ -161,5 +162,6 @@ bool schema_refuse_arguments(const json_t *args, GError **errp)
     const SchemaFrame root = {0};
     g_auto(SchemaFrame) frame = {0};
 
-    return schema_enter_object(&frame, &root, NULL, args, errp) && schema_leave_object(&frame, errp);
+    return schema_enter_object(&frame, &root, NULL, args, errp) &&
+           schema_leave_object(&frame, errp);
 }

@@ -2,10 +2,11 @@
 /*
  * The primitives of the generated parsers. Only generated code uses them.
  *
- * A frame is an object or array being read; frames are linked from the inside out, so that an error can
- * name the path to a value ("actions[0].data.node"). A value is told by the frame it is in (@at) and its
- * @name there (NULL in an array: the frame knows the index; NULL at the root). The texts of errors, and
- * which of them give the path and which only the name, are those of qemu-storage-daemon 10.0.
+ * A frame is an object or array being read; frames are linked from the inside out, so that an error
+ * can name the path to a value ("actions[0].data.node"). A value is told by the frame it is in
+ * (@at) and its
+ * @name there (NULL in an array: the frame knows the index; NULL at the root). The texts of errors,
+ * and which of them give the path and which only the name, are those of qemu-storage-daemon 10.0.
  */
 #ifndef QMP_SCHEMA_SCHEMA_READ_H
 #define QMP_SCHEMA_SCHEMA_READ_H
@@ -14,20 +15,21 @@
 
 typedef struct SchemaFrame SchemaFrame;
 struct SchemaFrame {
-    const SchemaFrame *up; /* NULL for the root, which holds the whole value and is no object itself */
-    const char *name;      /* in @up */
-    const json_t *value;   /* object or array */
+    const SchemaFrame
+        *up;          /* NULL for the root, which holds the whole value and is no object itself */
+    const char *name; /* in @up */
+    const json_t *value; /* object or array */
     const SchemaInput *in;
-    guint index;           /* array: of the element being read */
-    GPtrArray *taken;      /* object: names of the members read so far (borrowed) */
+    guint index;      /* array: of the element being read */
+    GPtrArray *taken; /* object: names of the members read so far (borrowed) */
 };
 
 /* Reads one element or pointer member; a new value, or NULL with an error. */
 typedef void *SchemaReadFn(const SchemaFrame *at, const char *name, const json_t *v, GError **errp);
 
 /* Makes @frame the object @v. A NULL @v is an empty object. */
-bool schema_enter_object(SchemaFrame *frame, const SchemaFrame *at, const char *name, const json_t *v,
-                         GError **errp);
+bool schema_enter_object(SchemaFrame *frame, const SchemaFrame *at, const char *name,
+                         const json_t *v, GError **errp);
 
 /* Fails when the object has a member that was not taken. */
 bool schema_leave_object(const SchemaFrame *frame, GError **errp);
@@ -40,30 +42,39 @@ const json_t *schema_take(SchemaFrame *frame, const char *name, GError **errp);
 const json_t *schema_take_optional(SchemaFrame *frame, const char *name);
 
 /* The text of @v in keyval mode, or NULL with an error when it is no string. */
-const char *schema_keyval_text(const SchemaFrame *at, const char *name, const json_t *v, GError **errp);
+const char *schema_keyval_text(const SchemaFrame *at, const char *name, const json_t *v,
+                               GError **errp);
 
 /* Sets an error that has the path to @name in place of its one %s. */
 bool schema_fail_at(const SchemaFrame *at, const char *name, GError **errp, const char *format);
 
 SchemaReadFn schema_read_string;
 
-bool schema_read_bool(const SchemaFrame *at, const char *name, const json_t *v, bool *out, GError **errp);
-bool schema_read_number(const SchemaFrame *at, const char *name, const json_t *v, double *out, GError **errp);
-bool schema_read_int64(const SchemaFrame *at, const char *name, const json_t *v, int64_t *out, GError **errp);
-bool schema_read_int32(const SchemaFrame *at, const char *name, const json_t *v, int32_t *out, GError **errp);
-bool schema_read_uint64(const SchemaFrame *at, const char *name, const json_t *v, uint64_t *out, GError **errp);
-bool schema_read_uint32(const SchemaFrame *at, const char *name, const json_t *v, uint32_t *out, GError **errp);
-bool schema_read_uint16(const SchemaFrame *at, const char *name, const json_t *v, uint16_t *out, GError **errp);
-bool schema_read_size(const SchemaFrame *at, const char *name, const json_t *v, uint64_t *out, GError **errp);
+bool schema_read_bool(const SchemaFrame *at, const char *name, const json_t *v, bool *out,
+                      GError **errp);
+bool schema_read_number(const SchemaFrame *at, const char *name, const json_t *v, double *out,
+                        GError **errp);
+bool schema_read_int64(const SchemaFrame *at, const char *name, const json_t *v, int64_t *out,
+                       GError **errp);
+bool schema_read_int32(const SchemaFrame *at, const char *name, const json_t *v, int32_t *out,
+                       GError **errp);
+bool schema_read_uint64(const SchemaFrame *at, const char *name, const json_t *v, uint64_t *out,
+                        GError **errp);
+bool schema_read_uint32(const SchemaFrame *at, const char *name, const json_t *v, uint32_t *out,
+                        GError **errp);
+bool schema_read_uint16(const SchemaFrame *at, const char *name, const json_t *v, uint16_t *out,
+                        GError **errp);
+bool schema_read_size(const SchemaFrame *at, const char *name, const json_t *v, uint64_t *out,
+                      GError **errp);
 #define schema_read_int schema_read_int64
 
 /* The value of an enum, or -1 with an error. */
-int schema_read_enum(const SchemaFrame *at, const char *name, const json_t *v, const SchemaEnum *lookup,
-                     GError **errp);
+int schema_read_enum(const SchemaFrame *at, const char *name, const json_t *v,
+                     const SchemaEnum *lookup, GError **errp);
 
 /* A list of pointers that @free frees. */
-GPtrArray *schema_read_list(const SchemaFrame *at, const char *name, const json_t *v, SchemaReadFn *read,
-                            GDestroyNotify free, GError **errp);
+GPtrArray *schema_read_list(const SchemaFrame *at, const char *name, const json_t *v,
+                            SchemaReadFn *read, GDestroyNotify free, GError **errp);
 
 /* A list of enum values; the GArray's elements are ints. */
 GArray *schema_read_enum_list(const SchemaFrame *at, const char *name, const json_t *v,

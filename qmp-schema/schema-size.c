@@ -3,8 +3,6 @@
 #include "qmp-schema/schema-read.h"
 
 #include <errno.h>
-#include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* The power of two that a suffix stands for, or -1; no suffix is bytes. */
@@ -23,46 +21,50 @@ static int suffix_shift(const char *suffix)
     return found ? 10 * (int)(found - letters) : -1;
 }
 
-/* Digits with a fraction: the whole part is exact, the fraction is rounded to a byte. */
-static bool fractional_size(uint64_t whole, const char *text, uint64_t *out)
+/* The fraction at @text ("." and digits, perhaps none); @end is set behind it. */
+static double fraction_at(const char *text, const char **end)
 {
-    char *end;
-    double fraction = g_ascii_strtod(text, &end);
-    int shift = suffix_shift(end);
+    size_t len = 1 + strspn(text + 1, G_CSET_DIGITS);
+    g_autofree char *fraction = g_strdup_printf("0%.*s0", (int)len, text);
 
-    if (end == text || shift <= 0 || whole > UINT64_MAX >> shift) {
+    *end = text + len;
+    return g_ascii_strtod(fraction, NULL);
+}
+
+/* Whole digits are exact; a fraction must be of a unit, and is rounded to a byte. */
+static bool scale(uint64_t whole, double fraction, int shift, uint64_t *out)
+{
+    if (shift < 0 || whole > UINT64_MAX >> shift || (fraction > 0 && shift == 0)) {
         return false;
     }
     *out = (whole << shift) + (uint64_t)(fraction * (double)((uint64_t)1 << shift) + 0.5);
     return *out >= whole << shift;
 }
 
+/* A hexadecimal number takes neither fraction nor suffix. */
 static bool parse_size(const char *text, uint64_t *out)
 {
     bool hex = g_ascii_strncasecmp(text, "0x", 2) == 0;
-    char *end;
-    int shift;
+    double fraction = 0;
+    const char *end;
+    uint64_t whole;
 
-    if (!g_ascii_isdigit(text[0]) && text[0] != '.') {
+    if (!g_ascii_isdigit(text[0]) && !(text[0] == '.' && g_ascii_isdigit(text[1]))) {
         return false;
     }
     errno = 0;
-    uint64_t whole = g_ascii_strtoull(text, &end, hex ? 16 : 10);
-    if (errno) {
+    whole = g_ascii_strtoull(text, (char **)&end, hex ? 16 : 10);
+    if (errno || (hex && *end)) {
         return false;
     }
-    if (!hex && *end == '.') {
-        return fractional_size(whole, end, out);
+    if (*end == '.') {
+        fraction = fraction_at(end, &end);
     }
-    shift = hex && *end ? -1 : suffix_shift(end);
-    if (end == text || shift < 0 || whole > UINT64_MAX >> shift) {
-        return false;
-    }
-    *out = whole << shift;
-    return true;
+    return scale(whole, fraction, suffix_shift(end), out);
 }
 
-bool schema_read_size(const SchemaFrame *at, const char *name, const json_t *v, uint64_t *out, GError **errp)
+bool schema_read_size(const SchemaFrame *at, const char *name, const json_t *v, uint64_t *out,
+                      GError **errp)
 {
     const char *text;
 
@@ -71,7 +73,7 @@ bool schema_read_size(const SchemaFrame *at, const char *name, const json_t *v, 
     }
     text = schema_keyval_text(at, name, v, errp);
     if (text && !parse_size(text, out)) {
-        return schema_fail_at(at, name, errp, "Parameter '%s' expects a size");
+        return schema_fail_at(at, name, errp, "Parameter '%s' expects size");
     }
     return text != NULL;
 }
