@@ -26,6 +26,7 @@ struct Loop {
     LoopDeferred *deferred, **deferred_tail;
     LoopTimer **timers; /* a binary heap, the earliest first */
     unsigned n_timers, timers_room;
+    int64_t timers_ran_ns; /* those that were due by then have run */
     unsigned watches;
 
     Co *co;               /* the running coroutine, NULL on the loop's own stack */

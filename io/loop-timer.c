@@ -61,7 +61,8 @@ void loop_timer_set(LoopTimer *timer, int64_t deadline_ns)
 {
     Loop *loop = loop_current();
 
-    timer->deadline_ns = deadline_ns;
+    /* In order with those that have run: one that always sets itself to the past starves nobody. */
+    timer->deadline_ns = MAX(deadline_ns, loop->timers_ran_ns + 1);
     if (!timer->loop) {
         add(loop, timer);
     }
@@ -93,13 +94,13 @@ int64_t loop_timers_next(const Loop *loop)
     return loop->n_timers ? loop->timers[0]->deadline_ns : INT64_MAX;
 }
 
-/* At most as many as there were at the start: one that always sets itself anew starves nobody. */
 void loop_timers_run(Loop *loop)
 {
-    unsigned most = loop->n_timers;
-    int64_t now = most ? loop_now_ns() : 0;
-
-    while (most-- && loop->n_timers && loop->timers[0]->deadline_ns <= now) {
+    if (!loop->n_timers) {
+        return;
+    }
+    loop->timers_ran_ns = loop_now_ns();
+    while (loop_timers_next(loop) <= loop->timers_ran_ns) {
         LoopTimer *timer = loop->timers[0];
 
         loop_timer_cancel(timer);
