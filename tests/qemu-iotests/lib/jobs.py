@@ -193,3 +193,12 @@ def dirty(d, node, name, size=CLUSTER, **kw):
             assert length % size == 0, length
             out += 'X-'[not flags & 1] * (length // size)
         return out
+
+
+# --- a disk and its guest, for scripts about several disks ---------------------------------------------------------
+
+def add_painted(d, name, text, writable=True):
+    """A raw disk with that picture, exported; returns a libnbd handle of its guest."""
+    paint(f'{name}.img', text)
+    d.add_raw(name, f'{name}.img')
+    return connect(d.export(name, writable=writable))
