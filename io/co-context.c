@@ -29,7 +29,10 @@
 #define STACK_SIZE (256 * 1024) /* only pages that were touched cost memory */
 #endif
 
-/* In co-switch.S: saves the registers and *save_sp, goes on at @sp; and the first return address. */
+/*
+ * In co-switch.S: saves the registers and *save_sp, goes on at @sp; and the first return
+ * address.
+ */
 void co_switch_stack(void **save_sp, void *sp);
 void co_first_frame(void);
 

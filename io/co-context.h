@@ -24,14 +24,17 @@ typedef struct CoContext {
 void co_context_init_thread(CoContext *context);
 
 /*
- * A stack of its own, with @size bytes at its top that hold the CoContext (first) and what belongs to
- * it: a coroutine needs no other memory.  The first switch to it runs entry(context), which must
- * not return.  NULL when memory is short.
+ * A stack of its own, with @size bytes at its top that hold the CoContext (first) and what
+ * belongs to it: a coroutine needs no other memory.  The first switch to it runs entry(context),
+ * which must not return.  NULL when memory is short.
  */
 CoContext *co_context_new(size_t size, void (*entry)(void *context));
 void co_context_free(CoContext *context);
 
-/* Leaves @from, goes on in @to.  @ending: nothing of what @from has on its stack is needed again. */
+/*
+ * Leaves @from, goes on in @to.  @ending: nothing of what @from has on its stack is needed
+ * again.
+ */
 void co_context_switch(CoContext *from, CoContext *to, bool ending);
 
 #endif

@@ -9,10 +9,15 @@
 #include "io/co.h"
 #include "util/io-slice.h"
 
-/* Reads or writes up to slice->len bytes at @offset; returns the bytes done (short at end of file). */
+/*
+ * Reads or writes slice->len bytes at @offset; returns the bytes done, short only for a read that
+ * meets the end of the file (also for O_DIRECT where that is not aligned).  A write that failed
+ * after a part was written returns the error.
+ */
 G_GNUC_WARN_UNUSED_RESULT ssize_t co_file_read(int fd, int64_t offset, const IoSlice *data);
 /* @rwf: 0 or RWF_DSYNC. */
-G_GNUC_WARN_UNUSED_RESULT ssize_t co_file_write(int fd, int64_t offset, const IoSlice *data, int rwf);
+G_GNUC_WARN_UNUSED_RESULT ssize_t co_file_write(int fd, int64_t offset, const IoSlice *data,
+                                                int rwf);
 
 /* fdatasync() where @data_only, else fsync(). */
 G_GNUC_WARN_UNUSED_RESULT int co_file_sync(int fd, bool data_only);

@@ -2,8 +2,8 @@
 /*
  * Locks and queues of coroutines; see co-lock.h.
  *
- * All are a queue of waiters that lie on their coroutines' stacks.  Whoever releases a lock hands it to
- * the first waiter before that one runs, so nobody who comes later can take it away.
+ * All are a queue of waiters that lie on their coroutines' stacks.  Whoever releases a lock hands
+ * it to the first waiter before that one runs, so nobody who comes later can take it away.
  */
 #include "io/co-lock.h"
 

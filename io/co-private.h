@@ -2,9 +2,9 @@
 /*
  * What waits inside io/ (operations, locks, sleeps) is built on: private to io/.
  *
- * This is beneath co_yield() and co_wake(), and apart from them: a wake that comes while a coroutine
- * is suspended here is kept for its next co_yield(), so nothing that belongs to an operation under
- * way is left too soon.
+ * This is beneath co_yield() and co_wake(), and apart from them: a wake that comes while a
+ * coroutine is suspended here is kept for its next co_yield(), so nothing that belongs to an
+ * operation under way is left too soon.
  */
 #ifndef IO_CO_PRIVATE_H
 #define IO_CO_PRIVATE_H

@@ -2,8 +2,8 @@
 /*
  * Coroutines; see co.h.
  *
- * A coroutine is entered by a caller (the loop's own stack, or the coroutine that starts it) and goes
- * back to it when it yields.  What must not happen before it has left its stack (the move to
+ * A coroutine is entered by a caller (the loop's own stack, or the coroutine that starts it) and
+ * goes back to it when it yields.  What must not happen before it has left its stack (the move to
  * another thread, the reuse of the stack) is done by the caller, after the switch.
  */
 #include "io/co.h"
@@ -181,7 +181,10 @@ Loop *co_loop(const Co *co)
 
 void co_suspend(void)
 {
-    leave(co_self(), CO_SUSPENDED);
+    Co *co = co_self();
+
+    g_assert(co);
+    leave(co, CO_SUSPENDED);
 }
 
 void co_ready(Co *co)
@@ -204,6 +207,7 @@ void co_yield(void)
 {
     Co *co = co_self();
 
+    g_assert(co);
     if (atomic_fetch_sub(&co->wakes, 1) == 0) {
         /* A wake from now on puts it on this thread's list, so it cannot run before it has left. */
         leave(co, CO_SUSPENDED);
@@ -229,6 +233,7 @@ void co_move(Loop *loop)
     Co *caller = co->caller;
     Loop *old = co->loop;
 
+    g_assert(old == loop_current());
     if (loop == old) {
         return;
     }

@@ -2,8 +2,8 @@
 /*
  * Binding listening sockets; see listener-bind.h.  The wording of errors is QEMU's.
  *
- * QEMU removes whatever file is at a socket's path; we remove only a socket, so that a mistyped path
- * does not cost a file.
+ * QEMU removes whatever file is at a socket's path; we remove only a socket, so that a mistyped
+ * path does not cost a file.
  */
 #include "io/listener-bind.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Listeners: each descriptor has one accept under way on the ring, unless paused.  A connection that
- * comes in although the listener was just paused is held back until it goes on.
+ * Listeners: each descriptor has one accept under way on the ring, unless paused.  A connection
+ * that comes in although the listener was just paused is held back until it goes on.
  */
 #include <errno.h>
 #include <unistd.h>

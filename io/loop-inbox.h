@@ -49,13 +49,19 @@ void inbox_destroy(LoopInbox *inbox);
 void inbox_put(LoopInbox *inbox, LoopWork *work);
 void inbox_poke(LoopInbox *inbox);
 
-/* The rest is for the loop's thread: the wake-up read is kept queued on @ring until inbox_close(). */
+/*
+ * The rest is for the loop's thread: the wake-up read is kept queued on @ring until
+ * inbox_close().
+ */
 void inbox_open(LoopInbox *inbox, Ring *ring);
 void inbox_close(LoopInbox *inbox);
 
 void inbox_take(LoopInbox *inbox, LoopWorkList *to);
 
-/* Says that the loop is about to wait; false if it must not, as there are works.  Ends with awake. */
+/*
+ * Says that the loop is about to wait; false if it must not, as there are works.  Ends with
+ * awake.
+ */
 bool inbox_sleep(LoopInbox *inbox);
 void inbox_awake(LoopInbox *inbox);
 

@@ -28,6 +28,7 @@ struct Loop {
     unsigned n_timers, timers_room;
     int64_t timers_ran_ns; /* those that were due by then have run */
     unsigned watches;
+    unsigned dying_watches; /* freed, with a poll that has still to end */
 
     Co *co;               /* the running coroutine, NULL on the loop's own stack */
     CoContext context;    /* the loop's own stack, while a coroutine runs */

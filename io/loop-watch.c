@@ -39,6 +39,7 @@ static void update(LoopWatch *watch)
     }
     if (!watch->polling) {
         if (watch->freed) {
+            watch->loop->dying_watches--;
             g_free(watch);
         } else if (watch->events) {
             queue_poll(watch);
@@ -98,6 +99,7 @@ void loop_watch_free(LoopWatch *watch)
     }
     g_assert(watch->loop == loop_current());
     watch->loop->watches--;
+    watch->loop->dying_watches++;
     watch->events = 0;
     watch->freed = true;
     update(watch);

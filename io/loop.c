@@ -20,8 +20,8 @@
 static __thread Loop *current;
 
 /*
- * Never inlined: a coroutine may go on in another thread, so a compiler must not keep the address of
- * a thread's variable across a yield.
+ * Never inlined: a coroutine may go on in another thread, so a compiler must not keep the address
+ * of a thread's variable across a yield.
  */
 __attribute__((noinline)) Loop *loop_current(void)
 {
@@ -148,6 +148,10 @@ static void enter_thread(Loop *loop)
 
 static void leave_thread(Loop *loop)
 {
+    while (loop->dying_watches) {
+        ring_submit(&loop->ring, INT64_MAX);
+        ring_dispatch(&loop->ring);
+    }
     inbox_close(&loop->inbox);
     co_idle_free(loop);
     ring_detach(&loop->ring);

@@ -2,9 +2,10 @@
 /*
  * The loop: one thread, one io_uring, the coroutines that live on it.
  *
- * A turn of the loop: run what is ready (calls from other threads, expired timers, woken
- * coroutines), run the deferred functions, submit everything that was queued in one system call,
- * and wait for completions when nothing is ready.  No function here runs a nested loop.
+ * A turn of the loop: go on with those whose operations have ended, run what is ready (calls from
+ * other threads, woken coroutines), expired timers, then the deferred functions; submit everything
+ * that was queued in one system call, and wait there when nothing is ready.  No function here runs
+ * a nested loop.
  *
  * Code outside io/ names neither the ring nor the worker pool, so that a host that forbids
  * io_uring can be served by a second implementation.
@@ -24,13 +25,20 @@ typedef struct Loop Loop;
  */
 Loop *loop_new(const char *name, GError **errp);
 
-/* Runs the loop in the calling thread until loop_stop(). */
+/*
+ * Runs the loop in the calling thread until loop_stop().  It may be run again, by the same thread
+ * (the kernel ties the ring to the first).
+ */
 void loop_run(Loop *loop);
 
 /* Starts a thread (named for the loop) that runs the loop. */
 bool loop_start_thread(Loop *loop, GError **errp);
 
-/* Makes loop_run() return after its current turn.  Any thread. */
+/*
+ * Makes loop_run() return after its current turn (the first one if it does not run yet); what the
+ * same thread gave to loop_call() before still runs.  What is under way stays as it is: whoever
+ * stops a loop for good has first seen its coroutines end.  Any thread, but no signal handler.
+ */
 void loop_stop(Loop *loop);
 
 /*
@@ -52,7 +60,10 @@ int64_t loop_now_ns(void);
 
 typedef void LoopFn(void *opaque);
 
-/* Runs fn(opaque) on @loop's thread, in a later turn.  Any thread; in order for one caller. */
+/*
+ * Runs fn(opaque) on @loop's thread, later, outside of coroutines.  Any thread; in order for
+ * one caller.
+ */
 void loop_call(Loop *loop, LoopFn *fn, void *opaque);
 
 /*
@@ -68,7 +79,10 @@ typedef struct LoopDeferred {
 } LoopDeferred;
 void loop_defer(LoopDeferred *deferred);
 
-/* A one-shot timer, embedded in its user.  Loop thread only; fn runs on the loop, not in a coroutine. */
+/*
+ * A one-shot timer, embedded in its user.  Loop thread only; fn runs on the loop, not in a
+ * coroutine.
+ */
 typedef struct LoopTimer {
     Loop *loop;          /* NULL while not armed */
     int64_t deadline_ns; /* on loop_now_ns()'s clock */
@@ -77,17 +91,20 @@ typedef struct LoopTimer {
     unsigned heap_index; /* private */
 } LoopTimer;
 void loop_timer_init(LoopTimer *timer, LoopFn *fn, void *opaque);
-void loop_timer_set(LoopTimer *timer, int64_t deadline_ns); /* arms or moves it, on loop_current() */
+/* Arms or moves it, on loop_current().  A time that has passed means the next turn. */
+void loop_timer_set(LoopTimer *timer, int64_t deadline_ns);
 void loop_timer_cancel(LoopTimer *timer);                   /* no-op when not armed */
 
 /*
  * Watches a descriptor that a library owns (libnbd, say).  fn runs on the loop each time one of
- * @events (POLLIN | POLLOUT) is ready, until the watch is changed or removed; fn may do both.
- * Loop thread only.
+ * @events (POLLIN | POLLOUT) is ready (revents may add POLLERR, POLLHUP), until the watch is
+ * changed or removed; fn may do both.  A descriptor that cannot be watched is reported once, as
+ * POLLERR. The descriptor may be closed once loop_watch_free() has returned.  Loop thread only.
  */
 typedef struct LoopWatch LoopWatch;
 typedef void LoopWatchFn(void *opaque, int revents);
-LoopWatch *loop_watch_new(int fd, LoopWatchFn *fn, void *opaque); /* on loop_current(), no events yet */
+/* On loop_current(), with no events yet. */
+LoopWatch *loop_watch_new(int fd, LoopWatchFn *fn, void *opaque);
 void loop_watch_set(LoopWatch *watch, int events);               /* 0 to pause */
 void loop_watch_free(LoopWatch *watch);                          /* NULL is accepted */
 

@@ -55,8 +55,9 @@ void ring_exit(Ring *ring)
 }
 
 /*
- * The registered descriptor saves a look-up for each system call.  It belongs to the thread, so it
- * must be given back by the same thread (io_uring_queue_exit() elsewhere would take another ring's).
+ * The registered descriptor saves a look-up for each system call.  It belongs to the thread, so
+ * it must be given back by the same thread (io_uring_queue_exit() elsewhere would take another
+ * ring's).
  */
 int ring_attach(Ring *ring)
 {
@@ -149,7 +150,8 @@ void ring_submit(Ring *ring, int64_t wait_ns)
         ret = io_uring_submit_and_wait_timeout(uring, &cqe, 1, &ts, NULL);
     }
     /* These leave entries in the queue for the next turn; other errors mean a broken ring. */
-    if (ret < 0 && ret != -ETIME && ret != -EINTR && ret != -EBUSY && ret != -EAGAIN) {
+    if (ret < 0 && ret != -ETIME && ret != -EINTR && ret != -EBUSY && ret != -EAGAIN &&
+        ret != -ENOMEM) {
         g_error("io_uring_enter failed: %s", g_strerror(-ret));
     }
 }

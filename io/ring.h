@@ -38,10 +38,16 @@ void ring_detach(Ring *ring);
 struct io_uring_sqe *ring_sqe(Ring *ring);
 void ring_queue(Ring *ring, struct io_uring_sqe *sqe, RingOp *op);
 
-/* Asks for the end of @op, whose done() still runs (with -ECANCELED, or its result if it was faster). */
+/*
+ * Asks for the end of @op, whose done() still runs (with -ECANCELED, or its result if it was
+ * faster).
+ */
 void ring_cancel(Ring *ring, RingOp *op);
 
-/* Submits what is queued; waits for a completion for at most @wait_ns (0: not, INT64_MAX: no limit). */
+/*
+ * Submits what is queued; waits for a completion for at most @wait_ns (0: not, INT64_MAX: no
+ * limit).
+ */
 void ring_submit(Ring *ring, int64_t wait_ns);
 
 /* Runs done() of the operations that have completed. */

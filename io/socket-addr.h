@@ -21,8 +21,9 @@ typedef struct SockName {
 } SockName;
 
 /*
- * The names that @addr (UNIX or TCP) stands for, an array of at least one SockName; NULL on failure.
- * @passive: to bind to (an empty host is any).  TCP names are looked up in the worker pool.
+ * The names that @addr (UNIX or TCP) stands for, an array of at least one SockName; NULL on
+ * failure. @passive: to bind to (an empty host is any).  TCP names are looked up in the worker
+ * pool.
  */
 GArray *co_socket_resolve(const SocketAddr *addr, bool passive, GError **errp);
 

@@ -2,8 +2,8 @@
 /*
  * Stream sockets: six operations behind a table, so that TLS is a socket that wraps another.
  *
- * A Socket belongs to one loop at a time: the loop on which its co_ functions are called.  At most one
- * coroutine receives and one sends at a time.
+ * A Socket belongs to one loop at a time: the loop on which its co_ functions are called.  At
+ * most one coroutine receives and one sends at a time.
  */
 #ifndef IO_SOCKET_H
 #define IO_SOCKET_H
@@ -30,10 +30,17 @@ struct Socket {
 /* Takes ownership of the connected descriptor @fd. */
 Socket *socket_new_fd(int fd, const char *peer);
 
-/* Receives 1 to @len bytes; 0 at the end of the stream; -EINTR after socket_interrupt() (nothing lost). */
+/*
+ * Receives 1 to @len bytes; 0 at the end of the stream; -EINTR after socket_interrupt()
+ * (nothing lost).
+ */
 G_GNUC_WARN_UNUSED_RESULT ssize_t co_socket_recv(Socket *socket, void *buf, size_t len);
 
-/* Receives exactly @len bytes; -ECONNRESET (or -EINTR) where the stream ends before. */
+/*
+ * Receives exactly @len bytes; -ECONNRESET where the stream ends before.  -EINTR only before the
+ * first byte: an interrupt later waits for the next call, so that nothing is lost (who must be
+ * interruptible in mid-message counts for itself with co_socket_recv()).
+ */
 G_GNUC_WARN_UNUSED_RESULT int co_socket_recv_all(Socket *socket, void *buf, size_t len);
 
 /* Sends all of it: 0 or -errno. */
@@ -54,7 +61,10 @@ int socket_fd(const Socket *socket);
 /* Closes.  Nobody may be in a call on it.  NULL is accepted. */
 void socket_free(Socket *socket);
 
-/* An address, as QMP's SocketAddress gives it (the caller translates). */
+/*
+ * An address, as QMP's SocketAddress gives it (the caller translates).  The fd of kind FD is taken
+ * over if the call it is given to succeeds.  All TCP connections get TCP_NODELAY.
+ */
 typedef struct SocketAddr {
     enum { SOCKET_ADDR_UNIX, SOCKET_ADDR_TCP, SOCKET_ADDR_FD } kind;
     const char *path;       /* UNIX */
@@ -75,9 +85,9 @@ typedef struct Listener Listener;
 typedef void ListenerFn(Socket *connection, void *opaque);
 
 /*
- * Binds, listens and accepts on the current loop.  An existing unix socket file is replaced, as QEMU
- * does; the file is removed by listener_free().  "Failed to bind socket to /path: …".
- * May yield (name look-up).
+ * Binds, listens and accepts on the current loop.  An existing unix socket is replaced, as QEMU
+ * does (other files are not touched); the socket is removed by co_listener_free().  "Failed to bind
+ * socket to /path: …".  May yield (name look-up).  @fn owns the connection.
  */
 Listener *co_listener_new(const SocketAddr *addr, int backlog, ListenerFn *fn, void *opaque,
                           GError **errp);
@@ -85,7 +95,10 @@ Listener *co_listener_new(const SocketAddr *addr, int backlog, ListenerFn *fn, v
 const char *listener_address(const Listener *listener);
 /* Stops and starts taking connections (at the limit of clients, say).  Loop thread only. */
 void listener_set_paused(Listener *listener, bool paused);
-/* Closes; may yield until the accept under way was cancelled. */
+/*
+ * Closes; may yield until the accept under way was cancelled.  @fn is not called after it was
+ * called; @fn itself may call it.  Listener's loop only.  NULL is accepted.
+ */
 void co_listener_free(Listener *listener);
 
 #endif

@@ -7,8 +7,8 @@
 #include <stdbool.h>
 
 /*
- * Starts a thread in which all signals are blocked (the main thread takes them).  @name is cut to 15
- * bytes.  @thread: NULL makes it a detached one.  0 or -errno.
+ * Starts a thread in which all signals are blocked (the main thread takes them).  @name is cut to
+ * 15 bytes.  @thread: NULL makes it a detached one.  0 or -errno.
  */
 int thread_start(pthread_t *thread, const char *name, void *(*fn)(void *), void *opaque);
 

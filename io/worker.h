@@ -9,7 +9,11 @@
 
 #include "io/co.h"
 
-/* Runs fn(opaque) in a worker thread, yields until it returned, and returns its result. */
+/*
+ * Runs fn(opaque) in a worker thread, yields until it returned, and returns its result.  At most
+ * 32 at a time, the others wait their turn.  Not for what may take for ever: it cannot be
+ * cancelled.
+ */
 int co_in_worker(int (*fn)(void *opaque), void *opaque);
 
 /* Ends the pool's threads; for the end of the process.  Nothing may be under way. */

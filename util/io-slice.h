@@ -28,11 +28,15 @@ IoSlice io_slice_sub(const IoSlice *slice, size_t offset, size_t len);
 
 /*
  * Writes iovecs that cover the slice's bytes exactly to @iov and returns how many; at most @max:
- * where they do not suffice, the iovecs cover a first part and *covered (may be NULL) says how much.
+ * where they do not suffice, the iovecs cover a first part and *covered (may be NULL) says how
+ * much.
  */
 unsigned io_slice_to_iov(const IoSlice *slice, struct iovec *iov, unsigned max, size_t *covered);
 
-/* Copies all of the slice into @buf, or @len bytes of @buf to the slice's start (len <= slice->len). */
+/*
+ * Copies all of the slice into @buf, or @len bytes of @buf to the slice's start (len <=
+ * slice->len).
+ */
 void io_slice_read(const IoSlice *slice, void *buf);
 void io_slice_write(const IoSlice *slice, const void *buf, size_t len);
 

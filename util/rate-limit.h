@@ -18,10 +18,16 @@ typedef struct RateLimit {
     int64_t due_ns;         /* when all that was accounted may be over, at that speed */
 } RateLimit;
 
-/* @speed in bytes per second, 0 for no limit.  Any thread; a delay already given is not taken back. */
+/*
+ * @speed in bytes per second, 0 for no limit.  Any thread; a delay already given is not taken
+ * back.
+ */
 void rate_limit_set_speed(RateLimit *limit, uint64_t speed);
 
-/* Accounts @bytes and returns the nanoseconds to wait before the next piece.  The job's thread only. */
+/*
+ * Accounts @bytes and returns the nanoseconds to wait before the next piece.  The job's thread
+ * only.
+ */
 int64_t rate_limit_delay_ns(RateLimit *limit, uint64_t bytes);
 
 /* The same at a given time (CLOCK_MONOTONIC in ns). */

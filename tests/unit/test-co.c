@@ -400,6 +400,48 @@ static void test_queue(void)
     run_in_co(co_queues, NULL);
 }
 
+/* Waiters with deadlines at random, wakes at random: each wake ends exactly one wait. */
+typedef struct QueueStorm {
+    CoQueue queue;
+    GRand *rand;
+    int running, woken;
+} QueueStorm;
+
+static void co_storm_waiter(void *opaque)
+{
+    QueueStorm *storm = opaque;
+
+    storm->running++;
+    for (int i = 0; i < 30; i++) {
+        int64_t deadline = loop_now_ns() + g_rand_int_range(storm->rand, -1000, 200000);
+
+        storm->woken += co_queue_wait_until(&storm->queue, deadline);
+    }
+    storm->running--;
+}
+
+static void co_queue_storm(void *opaque)
+{
+    QueueStorm storm = {.rand = g_rand_new_with_seed(7)};
+    int wakes = 0;
+
+    for (int i = 0; i < 30; i++) {
+        co_start(co_storm_waiter, &storm);
+    }
+    while (storm.running) {
+        wakes += co_queue_wake_one(&storm.queue);
+        co_sleep_ns(g_rand_int_range(storm.rand, 0, 20000));
+    }
+    g_assert_cmpint(storm.woken, ==, wakes);
+    g_assert_true(co_queue_empty(&storm.queue));
+    g_rand_free(storm.rand);
+}
+
+static void test_queue_storm(void)
+{
+    run_in_co(co_queue_storm, NULL);
+}
+
 /* ---- files ---- */
 
 #define FILE_SIZE (1024 * 1024)
@@ -668,6 +710,7 @@ int main(int argc, char **argv)
     g_test_add_func("/co/rwlock", test_rwlock);
     g_test_add_func("/co/semaphore", test_semaphore);
     g_test_add_func("/co/queue", test_queue);
+    g_test_add_func("/co/queue-storm", test_queue_storm);
     g_test_add_func("/co/files", test_files);
     g_test_add_func("/co/file-edges", test_file_edges);
     g_test_add_func("/co/direct", test_direct);

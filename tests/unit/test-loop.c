@@ -340,6 +340,26 @@ static void test_watches(void)
     run_in_co(co_watches, NULL);
 }
 
+static void co_watch_at_end(void *opaque)
+{
+    int *fds = opaque;
+    LoopWatch *watch = loop_watch_new(fds[0], on_ready, NULL);
+
+    loop_watch_set(watch, POLLIN);
+    co_sleep_ns(MS);
+    loop_watch_free(watch); /* and the loop stops in the same turn */
+}
+
+static void test_watch_at_end(void)
+{
+    int fds[2];
+
+    g_assert_cmpint(pipe(fds), ==, 0);
+    run_in_co(co_watch_at_end, fds);
+    close(fds[0]);
+    close(fds[1]);
+}
+
 /* ---- the ring ---- */
 
 #define NOPS 100000
@@ -514,6 +534,7 @@ int main(int argc, char **argv)
     g_test_add_func("/loop/timers", test_timers);
     g_test_add_func("/loop/restless", test_restless);
     g_test_add_func("/loop/watches", test_watches);
+    g_test_add_func("/loop/watch-at-end", test_watch_at_end);
     g_test_add_func("/loop/flood", test_flood);
     g_test_add_func("/loop/cancel", test_cancel);
     g_test_add_func("/loop/ring-speed", test_ring_speed);
