@@ -24,88 +24,91 @@ static bool is_surrogate(int unit, int first)
     return (unit & 0xfc00) == first;
 }
 
-static bool fail_unicode(const char *start, size_t len, GError **errp)
+/* The \uXXXX at @start is bad; the message shows no more than what is left of the string. */
+static bool fail_unicode(const char *start, const char *close, GError **errp)
 {
-    g_autofree char *text = g_utf8_make_valid(start, strnlen(start, len));
+    g_autofree char *text = g_utf8_make_valid(start, MIN(6, close + 1 - start));
 
     return tm_error_set(errp, "JSON parse error, %s is not a valid Unicode character", text);
 }
 
-/* Reads \uXXXX, or two of them that make one character, at t->pos. NUL cannot stand in a C string.
- */
-static bool read_unicode(JsonText *t, GString *out, GError **errp)
+/* Reads \uXXXX, or two of them that make one character, at *p. NUL cannot stand in a C string. */
+static bool read_unicode(const char **p, const char *close, GString *out, GError **errp)
 {
-    const char *start = t->pos;
+    const char *start = *p;
     int unit = hex4(start + 2);
     gunichar c = unit;
 
-    t->pos += 6;
     if (unit <= 0 || is_surrogate(unit, 0xdc00)) {
-        return fail_unicode(start, 6, errp);
+        return fail_unicode(start, close, errp);
     }
+    *p += 6;
     if (is_surrogate(unit, 0xd800)) {
-        int low = t->pos[0] == '\\' && t->pos[1] == 'u' ? hex4(t->pos + 2) : -1;
+        int low = (*p)[0] == '\\' && (*p)[1] == 'u' ? hex4(*p + 2) : -1;
         if (low < 0 || !is_surrogate(low, 0xdc00)) {
-            return fail_unicode(start, 6, errp);
+            return fail_unicode(start, close, errp);
         }
         c = 0x10000 + ((unit & 0x3ff) << 10) + (low & 0x3ff);
-        t->pos += 6;
+        *p += 6;
     }
     g_string_append_unichar(out, c);
     return true;
 }
 
-static bool read_escape(JsonText *t, GString *out, GError **errp)
+static bool read_escape(const char **p, const char *close, GString *out, GError **errp)
 {
     static const char letters[] = "\"'\\/bfnrt";
     static const char meanings[] = "\"'\\/\b\f\n\r\t";
-    const char *found;
+    char letter = (*p)[1];
+    const char *found = strchr(letters, letter);
 
-    if (t->pos[1] == 'u') {
-        return read_unicode(t, out, errp);
+    if (letter == 'u') {
+        return read_unicode(p, close, out, errp);
     }
-    found = t->pos[1] ? strchr(letters, t->pos[1]) : NULL;
     if (!found) {
         json_text_fail("invalid escape sequence in string", errp);
         return false;
     }
     g_string_append_c(out, meanings[found - letters]);
-    t->pos += 2;
+    *p += 2;
     return true;
 }
 
-/* The closing quote is not there: at the end of the text or at a control character. */
-static GString *fail_unfinished(const JsonText *t, const char *start, GError **errp)
+/* The closing quote of the string that starts at t->pos, or NULL with an error when it has none. */
+static const char *find_close(const JsonText *t, GError **errp)
 {
+    const char *p = t->pos + 1;
     g_autofree char *text = NULL;
 
-    if (t->pos == t->end) {
-        return json_text_fail("premature EOI", errp);
+    while (*p != *t->pos && (unsigned char)*p >= ' ') {
+        p += *p == '\\' && (unsigned char)p[1] >= ' ' ? 2 : 1;
     }
-    text = g_utf8_make_valid(start, t->pos + 1 - start);
+    if (*p == *t->pos) {
+        return p;
+    }
+    text = g_utf8_make_valid(t->pos, p - t->pos + (p < t->end));
     tm_error_set(errp, "JSON parse error, stray '%s'", text);
     return NULL;
 }
 
 GString *json_text_read_string(JsonText *t, GError **errp)
 {
-    const char *start = t->pos;
-    char quote = *t->pos++;
-    g_autoptr(GString) out = g_string_new(NULL);
+    const char *close = find_close(t, errp);
+    const char *p = t->pos + 1;
+    g_autoptr(GString) out = NULL;
 
-    while (*t->pos != quote) {
-        if ((unsigned char)*t->pos < ' ') {
-            return fail_unfinished(t, start, errp);
-        }
-        if (*t->pos == '\\') {
-            if (!read_escape(t, out, errp)) {
-                return NULL;
-            }
-        } else {
-            g_string_append_c(out, *t->pos++);
+    if (!close) {
+        return NULL;
+    }
+    t->pos = close + 1;
+    out = g_string_sized_new(close - p);
+    while (p < close) {
+        if (*p != '\\') {
+            g_string_append_c(out, *p++);
+        } else if (!read_escape(&p, close, out, errp)) {
+            return NULL;
         }
     }
-    t->pos++;
     if (!g_utf8_validate(out->str, out->len, NULL)) {
         return json_text_fail("invalid UTF-8 sequence in string", errp);
     }

@@ -58,35 +58,6 @@ static json_t *parse_keyword(JsonText *t, GError **errp)
     return NULL;
 }
 
-static size_t digits_at(const char *text)
-{
-    return strspn(text, G_CSET_DIGITS);
-}
-
-/* The length of the part behind the integer digits: fraction and exponent; -1 when it is malformed.
- */
-static long tail_length(const char *text)
-{
-    const char *p = text;
-
-    if (*p == '.') {
-        p++;
-        if (!digits_at(p)) {
-            return -1;
-        }
-        p += digits_at(p);
-    }
-    if (*p == 'e' || *p == 'E') {
-        p++;
-        p += *p == '+' || *p == '-';
-        if (!digits_at(p)) {
-            return -1;
-        }
-        p += digits_at(p);
-    }
-    return p - text;
-}
-
 static json_t *fail_stray(const char *start, size_t len, GError **errp)
 {
     g_autofree char *text = g_utf8_make_valid(start, len);
@@ -95,24 +66,57 @@ static json_t *fail_stray(const char *start, size_t len, GError **errp)
     return NULL;
 }
 
-/* The text of a number is NUL-terminated, for json_text_parse() works on a copy that is. */
+static bool scan_digits(const char **p)
+{
+    size_t len = strspn(*p, G_CSET_DIGITS);
+
+    *p += len;
+    return len > 0;
+}
+
+/* Moves @p behind the number there, or to the character that makes it none. */
+static bool scan_number(const char **p, bool *integer)
+{
+    *integer = true;
+    *p += **p == '-';
+    if (**p == '0') {
+        (*p)++;
+        if (g_ascii_isdigit(**p)) {
+            return false;
+        }
+    } else if (!scan_digits(p)) {
+        return false;
+    }
+    if (**p == '.') {
+        *integer = false;
+        (*p)++;
+        if (!scan_digits(p)) {
+            return false;
+        }
+    }
+    if (**p == 'e' || **p == 'E') {
+        *integer = false;
+        (*p)++;
+        *p += **p == '+' || **p == '-';
+        return scan_digits(p);
+    }
+    return true;
+}
+
 static json_t *parse_number(JsonText *t, GError **errp)
 {
     const char *start = t->pos;
-    const char *digits = start + (*start == '-');
-    size_t whole = digits_at(digits);
-    long tail = tail_length(digits + whole);
+    bool integer;
     json_t *real;
 
-    if (!whole || tail < 0 || (whole > 1 && *digits == '0')) {
-        return fail_stray(start, digits + whole - start + (tail < 0 || !whole), errp);
+    if (!scan_number(&t->pos, &integer)) {
+        return fail_stray(start, t->pos - start + (t->pos < t->end), errp);
     }
-    t->pos = digits + whole + tail;
-    if (!tail) {
-        errno = 0;
-        long long integer = strtoll(start, NULL, 10);
+    errno = 0;
+    if (integer) {
+        long long value = strtoll(start, NULL, 10);
         if (!errno) {
-            return json_integer(integer);
+            return json_integer(value);
         }
     }
     real = json_real(g_ascii_strtod(start, NULL));

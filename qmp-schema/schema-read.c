@@ -46,14 +46,27 @@ bool schema_fail_at(const SchemaFrame *at, const char *name, GError **errp, cons
     return tm_error_set(errp, "%s%s%s", around[0], path, around[1]);
 }
 
+static bool enter(SchemaFrame *frame, const SchemaFrame *at, const char *name, const json_t *v,
+                  GError **errp)
+{
+    if (at->depth == SCHEMA_MAX_DEPTH) {
+        return tm_error_set(errp, "Parameters are nested more than %d deep", SCHEMA_MAX_DEPTH);
+    }
+    *frame =
+        (SchemaFrame){.up = at, .name = name, .value = v, .in = at->in, .depth = at->depth + 1};
+    return true;
+}
+
 bool schema_enter_object(SchemaFrame *frame, const SchemaFrame *at, const char *name,
                          const json_t *v, GError **errp)
 {
     if (v && !json_is_object(v)) {
         return schema_fail_at(at, name, errp, "Invalid parameter type for '%s', expected: object");
     }
-    *frame =
-        (SchemaFrame){.up = at, .name = name, .value = v, .in = at->in, .taken = g_ptr_array_new()};
+    if (!enter(frame, at, name, v, errp)) {
+        return false;
+    }
+    frame->taken = g_ptr_array_new();
     return true;
 }
 
@@ -110,8 +123,7 @@ static bool enter_array(SchemaFrame *frame, const SchemaFrame *at, const char *n
     if (!json_is_array(v)) {
         return schema_fail_at(at, name, errp, "Invalid parameter type for '%s', expected: array");
     }
-    *frame = (SchemaFrame){.up = at, .name = name, .value = v, .in = at->in};
-    return true;
+    return enter(frame, at, name, v, errp);
 }
 
 GPtrArray *schema_read_list(const SchemaFrame *at, const char *name, const json_t *v,

@@ -13,6 +13,9 @@
 
 #include "qmp-schema/schema-input.h"
 
+/* Objects inside objects: a bound on the stack that a parser takes, which runs in a coroutine. */
+#define SCHEMA_MAX_DEPTH 64
+
 typedef struct SchemaFrame SchemaFrame;
 struct SchemaFrame {
     const SchemaFrame
@@ -20,6 +23,7 @@ struct SchemaFrame {
     const char *name; /* in @up */
     const json_t *value; /* object or array */
     const SchemaInput *in;
+    guint depth;      /* how many frames are around it */
     guint index;      /* array: of the element being read */
     GPtrArray *taken; /* object: names of the members read so far (borrowed) */
 };

@@ -15,10 +15,6 @@ def read_head(name):
     return f'static void *read_{name}(const SchemaFrame *at, const char *name, const json_t *v, GError **errp)'
 
 
-def fail_unless(condition):
-    return [f'if (!{condition}) {{', '    return false;', '}']
-
-
 def member_lines(member):
     read = read_condition(member.type, 'f', f'"{member.name}"', f'out->{member.c}')
     if not member.optional:
@@ -30,17 +26,19 @@ def member_lines(member):
     return lines + [f'if (v && !{read}) {{', '    return false;', '}']
 
 
+def branch_switch(union):
+    lines = switch(f'out->{union.tag.c}', branch_cases(
+        union, lambda b, c: f'return fields_{b.name}(f, &out->u.{c}, errp);'))
+    last = len(lines) - 2           # the break of the default case
+    return [line for i, line in enumerate(lines) if line != '    break;' or i == last]
+
+
 def fields_body(struct):
     lines = ['const json_t *v;', ''] if struct.members else []
     for member in struct.members:
         lines += member_lines(member)
     if isinstance(struct, model.Union):
-        cases = branch_cases(struct, lambda b, c: f'return fields_{b.name}(f, &out->u.{c}, errp);')
-        body = switch(f'out->{struct.tag.c}', cases)
-        lines += [line for line in body if line != '    break;' or not cases]
-        # "default:" needs its statement back after the breaks went
-        if cases:
-            lines.insert(len(lines) - 1, '    break;')
+        lines += branch_switch(struct)
     return lines + ['return true;']
 
 
@@ -77,7 +75,7 @@ def read_alternate(out, one):
 def read_enum(out, enum):
     name = enum.name
     out.block(f'static G_GNUC_UNUSED bool read_{name}(const SchemaFrame *at, const char *name, '
-              f'const json_t *v,\n                  {name} *out, GError **errp)',
+              f'const json_t *v, {name} *out, GError **errp)',
               [f'int found = schema_read_enum(at, name, v, &{name}_lookup, errp);', '',
                'if (found < 0) {', '    return false;', '}', '*out = found;', 'return true;'])
 

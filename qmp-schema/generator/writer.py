@@ -4,6 +4,31 @@
 import os
 
 
+WIDTH = 100
+
+
+def continuation_indent(text):
+    """The column behind the last bracket that @text leaves open, or one level more than @text has."""
+    opened = []
+    for column, char in enumerate(text):
+        if char == '(':
+            opened.append(column + 1)
+        elif char == ')':
+            opened.pop()
+    return opened[-1] if opened else len(text) - len(text.lstrip()) + 4
+
+
+def fold(line):
+    """Breaks a line of C that is too long behind a comma; lines that are one string stay whole."""
+    if len(line) <= WIDTH or line.lstrip().startswith(('"', '*')):
+        return [line]
+    cut = line.rfind(', ', 0, WIDTH) + 1
+    if not cut:
+        return [line]
+    indent = continuation_indent(line[:cut])
+    return [line[:cut], *fold(' ' * indent + line[cut + 1:])]
+
+
 class Output:
     def __init__(self, name, purpose, guard=False):
         self.name = name
@@ -15,7 +40,8 @@ class Output:
             self.add(f'#ifndef {self.guard}', f'#define {self.guard}', '')
 
     def add(self, *lines):
-        self.lines += lines
+        for line in lines:
+            self.lines += fold(line)
 
     def block(self, head, body):
         """A function: its head, its body's lines (not indented), and an empty line after it."""
