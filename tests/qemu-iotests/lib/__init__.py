@@ -13,7 +13,9 @@ import json
 import os
 import re
 import signal
+import socket
 import struct
+import subprocess
 import time
 
 from .env import *

@@ -122,7 +122,8 @@ class Daemon:
                 print(f'{self.describe()} had ended with status {self.proc.returncode}', file=sys.stderr)
             self.proc.kill()
             self.proc.wait()
-            print(f'{self.describe()} said:\n{self.stderr()}', file=sys.stderr)
+            said = self.stderr().splitlines()
+            print(f'{self.describe()} said (last of {len(said)} lines):', *said[-30:], sep='\n', file=sys.stderr)
             self.proc = None
 
     # --- its first monitor --------------------------------------------------------------------------------
