@@ -14,7 +14,7 @@
 #include "qmp-schema/schema-input.h"
 
 /* Objects inside objects: a bound on the stack that a parser takes, which runs in a coroutine. */
-#define SCHEMA_MAX_DEPTH 64
+#define SCHEMA_MAX_DEPTH 200
 
 typedef struct SchemaFrame SchemaFrame;
 struct SchemaFrame {

@@ -38,6 +38,7 @@ class Struct(Type):
         super().__init__(name)
         self.doc = doc
         self.features = features
+        self.base = None            # the Struct whose members come first, if it has a name
         self.members = []           # base members first
 
 
@@ -101,8 +102,7 @@ BUILTINS = [Builtin('str', 'char *', 'string'), Builtin('bool', 'bool', 'boolean
             Builtin('number', 'double', 'number'), Builtin('size', 'uint64_t', 'int'),
             Builtin('any', 'json_t *', 'value'), Builtin('null', '', 'null'),
             Builtin('int', 'int64_t', 'int')]
-BUILTINS += [Builtin(f'{sign}int{bits}', f'{sign}int{bits}_t', 'int')
-             for sign in ('', 'u') for bits in (8, 16, 32, 64)]
+BUILTINS += [Builtin(name, name + '_t', 'int') for name in ('int32', 'int64', 'uint16', 'uint32', 'uint64')]
 
 KEYS = {
     'enum': {'enum', 'data', 'features', 'prefix', 'if'},
@@ -196,6 +196,8 @@ class Schema:
 
     def resolve(self, thing, body):
         """Second pass: fills in what refers to other types."""
+        if isinstance(thing, Struct) and isinstance(body.get('base'), str):
+            thing.base = self.lookup(body['base'])
         if isinstance(thing, Union):
             self.resolve_union(thing, body)
         elif isinstance(thing, Struct):

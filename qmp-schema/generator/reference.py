@@ -5,6 +5,12 @@ import os
 import re
 
 import model
+from parser import SchemaError
+
+
+def literal(text):
+    """@member, as the schema's comments have it, becomes ``member``."""
+    return re.sub(r'@([\w-]+)', r'``\1``', text).strip()
 
 
 def split_doc(doc):
@@ -19,7 +25,13 @@ def split_doc(doc):
         elif line and not line[0].isspace() and target is not None and not target[-1].strip():
             target = None
         (text if target is None else target).append(line.strip() if target is not None else line)
-    return '\n'.join(text).strip(), {k: ' '.join(v).strip() for k, v in members.items()}
+    return literal('\n'.join(text)), {k: literal(' '.join(v)) for k, v in members.items()}
+
+
+def member_texts(struct):
+    """What the documentation says of each member, those of the base included."""
+    inherited = member_texts(struct.base) if struct.base else {}
+    return {**inherited, **split_doc(struct.doc)[1]}
 
 
 def type_text(of):
@@ -32,25 +44,23 @@ class Page:
     def __init__(self):
         self.lines = []
 
-    def title(self, text, line='-', label=None):
-        if label:
-            self.lines += [f'.. _{label}:', '']
+    def title(self, text, line='-'):
         self.lines += [text, line * len(text), '']
 
     def text(self, text):
         if text:
             self.lines += [text, '']
 
-    def members(self, members, texts):
-        for m in members:
+    def members(self, struct, texts):
+        for m in struct.members:
+            if m.name not in texts:
+                raise SchemaError(f'member {m.name!r} of {struct.name!r} has no documentation')
             optional = ', optional' if m.optional else ''
-            self.lines += [f'``{m.name}`` ({type_text(m.type)}{optional})',
-                           f'    {texts.get(m.name, "See the type.")}', '']
+            self.lines += [f'``{m.name}`` ({type_text(m.type)}{optional})', f'    {texts[m.name]}', '']
 
     def struct(self, one):
-        text, texts = split_doc(one.doc)
-        self.text(text)
-        self.members(one.members, texts)
+        self.text(split_doc(one.doc)[0])
+        self.members(one, member_texts(one))
         if isinstance(one, model.Union):
             for value, branch in one.branches.items():
                 self.lines += [f'When ``{one.tag.name}`` is ``{value}``: the members of `{branch.name}`_', '']
@@ -59,7 +69,10 @@ class Page:
         text, texts = split_doc(one.doc)
         self.text(text)
         for value, _ in one.values:
-            self.lines += [f'``{value}``', f'    {texts.get(value, "See its name.")}', '']
+            if value in texts:
+                self.lines += [f'``{value}``', f'    {texts[value]}', '']
+        others = [f'``{value}``' for value, _ in one.values if value not in texts]
+        self.text('Values: ' * (len(others) > 0) + ', '.join(others))
 
     def alternate(self, one):
         text, texts = split_doc(one.doc)
@@ -73,7 +86,7 @@ class Page:
         self.text(text)
         if command.args:
             if command.args.name in self.anonymous:
-                self.members(command.args.members, texts)
+                self.members(command.args, texts)
             else:
                 self.text(f'Arguments: the members of `{command.args.name}`_')
         if command.returns:
@@ -84,7 +97,7 @@ class Page:
         text, texts = split_doc(event.doc)
         self.text(text)
         if event.data:
-            self.members(event.data.members, texts)
+            self.members(event.data, texts)
 
 
 def anonymous_types(schema):
@@ -107,7 +120,7 @@ def generate(schema, folder):
     for one in sorted(schema.declared, key=lambda t: t.name):
         if one.name in page.anonymous:
             continue
-        page.title(one.name, label=one.name)
+        page.title(one.name)
         kinds = {model.Enum: page.enum, model.Alternate: page.alternate}
         kinds.get(type(one), page.struct)(one)
     with open(os.path.join(folder, 'qmp-reference.rst'), 'w', encoding='utf-8') as f:

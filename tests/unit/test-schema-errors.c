@@ -221,7 +221,7 @@ static void test_depth(void)
     json = json_text_parse(text->str, text->len, &error);
     g_assert_no_error(error);
     g_assert_null(BlockdevOptions_parse(json, NULL, &error));
-    g_assert_cmpstr(error->message, ==, "Parameters are nested more than 64 deep");
+    g_assert_cmpstr(error->message, ==, "Parameters are nested more than 200 deep");
     g_error_free(error);
     json_decref(json);
     g_string_free(text, TRUE);
