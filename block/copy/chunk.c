@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* One piece of the copier's work; see chunk.h. */
+#include "block/copy/chunk.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* How much of staging leaves at once. */
+#define LEAVE_BLOCKS 16
+/* A long run of zeroes is written in requests of this size. */
+#define ZERO_PIECE ((int64_t)256 << 20)
+
+typedef struct ChunkPart {
+    int64_t offset, bytes;
+    const char *data; /* in the chunk's buffer; NULL: zeroes */
+} ChunkPart;
+
+Chunk *chunk_new(BlockCopy *copy, ChunkKind kind, int64_t offset, int64_t bytes)
+{
+    Chunk *chunk = g_new0(Chunk, 1);
+
+    chunk->copy = copy;
+    chunk->kind = kind;
+    chunk->offset = offset;
+    chunk->bytes = bytes;
+    chunk->parts = g_array_new(false, false, sizeof(ChunkPart));
+    return chunk;
+}
+
+void chunk_free(Chunk *chunk)
+{
+    if (!chunk) {
+        return;
+    }
+    if (chunk->taken) {
+        copy_transit_end(&chunk->transit);
+    }
+    g_array_free(chunk->parts, true);
+    free(chunk->buf);
+    g_free(chunk);
+}
+
+static void add_part(Chunk *chunk, int64_t offset, int64_t bytes, const char *data)
+{
+    ChunkPart *last = chunk->parts->len
+                          ? &g_array_index(chunk->parts, ChunkPart, chunk->parts->len - 1) : NULL;
+    ChunkPart part = { offset, bytes, data };
+
+    chunk->moved += bytes;
+    if (last && last->offset + last->bytes == offset && !last->data == !data &&
+        (!data || last->data + last->bytes == data)) {
+        last->bytes += bytes;
+        return;
+    }
+    g_array_append_val(chunk->parts, part);
+}
+
+/* Data that was read is cut at clusters, so that those of zeroes become zeroes in the target. */
+static void add_data(Chunk *chunk, int64_t offset, int64_t bytes)
+{
+    int64_t cluster = chunk->copy->cluster_size;
+
+    for (int64_t at = offset, end = offset + bytes, n; at < end; at += n) {
+        const char *data = chunk->buf + (at - chunk->offset);
+
+        n = MIN(end, align_down(at, cluster) + cluster) - at;
+        add_part(chunk, at, n, buffer_is_zero(data, n) ? NULL : data);
+    }
+}
+
+/* --- taking: one step, without a yield (I2) --- */
+
+static void take_staged(Chunk *chunk, uint64_t block, char *to)
+{
+    BlockCopy *copy = chunk->copy;
+    void *page = staging_take(copy->staging, block);
+
+    memcpy(to, page, copy_blocks_bytes(copy, block, 1));
+    staging_page_free(copy->staging, page);
+}
+
+/* A block that is in no state was moved by somebody else, and is not ours to write. */
+static void take_block(Chunk *chunk, uint64_t block)
+{
+    BlockCopy *copy = chunk->copy;
+    int64_t offset = copy_block_offset(copy, block), bytes = copy_blocks_bytes(copy, block, 1);
+
+    if (sparse_bitmap_clear(copy->pending, block, 1)) {
+        if (chunk->buf) {
+            add_data(chunk, offset, bytes);
+        } else {
+            add_part(chunk, offset, bytes, NULL);
+        }
+    } else if (sparse_bitmap_clear(copy->zeroes, block, 1)) {
+        add_part(chunk, offset, bytes, NULL);
+    } else if (chunk->buf && copy->staging && staging_look(copy->staging, block)) {
+        take_staged(chunk, block, chunk->buf + (offset - chunk->offset));
+        add_data(chunk, offset, bytes);
+    }
+}
+
+/* Data and zero chunks; the usual case is that no guest has written there. */
+static void take_range(Chunk *chunk)
+{
+    BlockCopy *copy = chunk->copy;
+    uint64_t first = copy_first_block(copy, chunk->offset);
+    uint64_t end = copy_end_block(copy, chunk->offset, chunk->bytes);
+    uint64_t run, count;
+
+    for (uint64_t at = first; at < end; at = run + count) {
+        if (!sparse_bitmap_next_run(copy->pending, at, end, &run, &count)) {
+            run = end;
+            count = 0;
+        }
+        for (uint64_t block = at; block < run; block++) {
+            take_block(chunk, block);
+        }
+        if (count) {
+            int64_t offset = copy_block_offset(copy, run);
+            int64_t bytes = copy_blocks_bytes(copy, run, count);
+
+            sparse_bitmap_clear(copy->pending, run, count);
+            if (chunk->buf) {
+                add_data(chunk, offset, bytes);
+            } else {
+                add_part(chunk, offset, bytes, NULL);
+            }
+        }
+    }
+}
+
+static void set_taken(Chunk *chunk)
+{
+    chunk->taken = true;
+    copy_transit_begin(chunk->copy, &chunk->transit, chunk->offset, chunk->bytes);
+}
+
+static void take_leaving(Chunk *chunk, uint64_t at)
+{
+    BlockCopy *copy = chunk->copy;
+    const SparseBitmap *held = staging_held(copy->staging);
+    char *to = chunk->buf;
+    uint64_t block;
+
+    for (unsigned i = 0; i < LEAVE_BLOCKS; i++) {
+        if (!sparse_bitmap_next_set(held, at, UINT64_MAX, &block)) {
+            break;
+        }
+        take_staged(chunk, block, to);
+        add_part(chunk, copy_block_offset(copy, block), copy_blocks_bytes(copy, block, 1), to);
+        to += copy->block_size;
+        at = block + 1;
+    }
+    chunk->offset = g_array_index(chunk->parts, ChunkPart, 0).offset;
+    chunk->bytes = MIN(copy->size, copy_block_offset(copy, at)) - chunk->offset;
+    set_taken(chunk);
+}
+
+Chunk *chunk_new_leave(BlockCopy *copy, int64_t *from)
+{
+    const SparseBitmap *held = staging_held(copy->staging);
+    Chunk *chunk = chunk_new(copy, CHUNK_LEAVE, 0, 0);
+    uint64_t first = 0;
+
+    chunk->buf = copy_alloc(copy, LEAVE_BLOCKS * copy->block_size);
+    if (!chunk->buf) {
+        chunk_free(chunk);
+        return NULL;
+    }
+    if (!sparse_bitmap_next_set(held, copy_first_block(copy, *from), UINT64_MAX, &first)) {
+        sparse_bitmap_next_set(held, 0, UINT64_MAX, &first);
+    }
+    take_leaving(chunk, first);
+    *from = chunk->offset + chunk->bytes;
+    return chunk;
+}
+
+static int co_take(Chunk *chunk)
+{
+    BlockCopy *copy = chunk->copy;
+    int ret;
+
+    if (chunk->kind == CHUNK_DATA) {
+        if (!chunk->buf && !(chunk->buf = copy_alloc(copy, chunk->bytes))) {
+            return -ENOMEM;
+        }
+        ret = co_block_read_buf(copy->source, chunk->offset, chunk->buf, chunk->bytes);
+        if (ret < 0) {
+            return ret;
+        }
+    }
+    take_range(chunk);
+    set_taken(chunk);
+    return 0;
+}
+
+/* --- writing --- */
+
+/* A long run: where the target reads as zeroes already nothing is written. */
+static int co_write_zero_run(BlockCopy *copy, int64_t offset, int64_t bytes)
+{
+    int ret = 0;
+
+    for (int64_t n; bytes > 0 && ret == 0; offset += n, bytes -= n) {
+        BlockStatus status;
+
+        n = MIN(bytes, ZERO_PIECE);
+        if (co_block_status(copy->target, true, offset, n, &status) == 0 && status.bytes > 0) {
+            n = status.bytes;
+            if (status.flags & BLOCK_STATUS_ZERO) {
+                continue;
+            }
+        }
+        ret = co_copy_write(copy, offset, NULL, n, 0);
+    }
+    return ret;
+}
+
+static int co_write_part(Chunk *chunk, const ChunkPart *part, unsigned flags)
+{
+    BlockCopy *copy = chunk->copy;
+
+    if (!part->data) {
+        return co_write_zero_run(copy, part->offset, part->bytes);
+    }
+    return co_block_write_buf(copy->target, part->offset, part->data, part->bytes,
+                              flags | copy->target_flags);
+}
+
+int co_chunk_run(Chunk *chunk, unsigned write_flags)
+{
+    int ret = 0;
+
+    chunk->is_read = !chunk->taken;
+    if (!chunk->taken) {
+        ret = co_take(chunk);
+    }
+    if (ret == 0) {
+        chunk->is_read = false;
+    }
+    while (ret == 0 && chunk->written < chunk->parts->len) {
+        ret = co_write_part(chunk, &g_array_index(chunk->parts, ChunkPart, chunk->written),
+                            write_flags);
+        chunk->written += ret == 0;
+    }
+    return ret;
+}
+
+void chunk_mark_rest(const Chunk *chunk, DirtyBitmap *bitmap)
+{
+    for (unsigned i = chunk->written; i < chunk->parts->len; i++) {
+        const ChunkPart *part = &g_array_index(chunk->parts, ChunkPart, i);
+
+        dirty_bitmap_set(bitmap, part->offset, part->bytes);
+    }
+}

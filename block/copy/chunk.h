@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * One piece of the copier's work: old bytes that were taken from their places and the way they go
+ * to the target.  Shared by copier.c and chunk.c, and by nobody else.
+ */
+#ifndef BLOCK_COPY_CHUNK_H
+#define BLOCK_COPY_CHUNK_H
+
+#include "block/copy/copy-int.h"
+
+typedef enum ChunkKind {
+    CHUNK_DATA,  /* clusters that are read from the source */
+    CHUNK_ZERO,  /* clusters that block status knows to be zero: only taken, not read */
+    CHUNK_LEAVE, /* staged blocks, taken when it is made */
+} ChunkKind;
+
+typedef struct Chunk {
+    BlockCopy *copy;
+    ChunkKind kind;
+    int64_t offset, bytes; /* what it was made for */
+    bool taken;            /* the old bytes are in parts, and nowhere else */
+    bool is_read;          /* what failed last: reading the source, or writing the target */
+    char *buf;
+    GArray *parts;      /* of ChunkPart */
+    unsigned written;   /* parts that are in the target */
+    int64_t moved;      /* bytes that count as progress */
+    Transit transit;
+} Chunk;
+
+/* DATA or ZERO: whole units of the copier. */
+Chunk *chunk_new(BlockCopy *copy, ChunkKind kind, int64_t offset, int64_t bytes);
+
+/*
+ * LEAVE: takes some staged blocks (there are some) from *from on or, past the last, from the start of the disk;
+ * moves *from behind them.  NULL when out of memory.
+ */
+Chunk *chunk_new_leave(BlockCopy *copy, int64_t *from);
+
+void chunk_free(Chunk *chunk); /* NULL is accepted */
+
+/* Reads, takes and writes; after an error it can be called again and goes on where it was. */
+G_GNUC_WARN_UNUSED_RESULT int co_chunk_run(Chunk *chunk, unsigned write_flags);
+
+/* Makes dirty what it has taken and not written. */
+void chunk_mark_rest(const Chunk *chunk, DirtyBitmap *bitmap);
+
+#endif

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Shared by the files of block/copy/, and by nobody else: the states of a copy and the steps between them. */
+#ifndef BLOCK_COPY_COPY_INT_H
+#define BLOCK_COPY_COPY_INT_H
+
+#include "block/copy/block-copy.h"
+#include "block/copy/staging.h"
+#include "util/range.h"
+
+#define COPY_MIN_BLOCK 4096
+#define COPY_MAX_IO ((int64_t)1 << 20)
+#define COPY_STAGING_BYTES ((size_t)64 << 20)
+
+typedef struct Save Save;
+typedef struct Transit Transit;
+
+/*
+ * Old bytes of a range that left their place and are on their way to the target (the copier's).  A
+ * reader of the frozen view waits for it.
+ */
+struct Transit {
+    int64_t offset, bytes;
+    CoQueue waiters;
+    Transit *next, **prev; /* copy->transits */
+};
+
+/*
+ * A block is in one of these states, or none of them: not selected, or moved to the target (done, or
+ * in transit).  Staged blocks are those that staging holds.
+ */
+struct BlockCopy {
+    BlockNode *owner;
+    BlockChild *source, *target;
+    int64_t size, block_size, cluster_size;
+    SparseBitmap *pending; /* old bytes are in the source */
+    SparseBitmap *zeroes;  /* saved: they were zeroes */
+    SparseBitmap *lost;    /* they could not be read */
+    SparseBitmap *access;  /* the frozen view may be read here */
+    Staging *staging;      /* BLOCK_COPY_STAGED */
+    unsigned target_flags; /* of writes: BLOCK_SERIALISING where target's backing chain has the source */
+    bool break_guest_write;
+    int64_t timeout_ns;
+
+    bool off;
+    int error, lost_error;
+    Save *saves; /* in flight */
+    Transit *transits;
+    _Atomic int64_t saved_bytes;
+    BlockCopyNotifyFn *notify;
+    void *notify_opaque;
+};
+
+static inline uint64_t copy_n_blocks(const BlockCopy *copy)
+{
+    return units_covering(copy->size, copy->block_size);
+}
+
+static inline uint64_t copy_first_block(const BlockCopy *copy, int64_t offset)
+{
+    return offset / copy->block_size;
+}
+
+/* One past the last block that the range touches. */
+static inline uint64_t copy_end_block(const BlockCopy *copy, int64_t offset, int64_t bytes)
+{
+    return units_covering(offset + bytes, copy->block_size);
+}
+
+static inline int64_t copy_block_offset(const BlockCopy *copy, uint64_t block)
+{
+    return block * copy->block_size;
+}
+
+/* Bytes of @count blocks from @block on: the last block of the disk may be cut. */
+static inline int64_t copy_blocks_bytes(const BlockCopy *copy, uint64_t block, uint64_t count)
+{
+    return MIN(copy->size, copy_block_offset(copy, block + count)) - copy_block_offset(copy, block);
+}
+
+static inline void copy_notify(const BlockCopy *copy)
+{
+    if (copy->notify) {
+        copy->notify(copy->notify_opaque);
+    }
+}
+
+/* The guest may write over @block although its old bytes could not be read. */
+void copy_lose(BlockCopy *copy, uint64_t block, int error);
+
+/* Wakes those who wait for saves (save.c). */
+void copy_wake_savers(BlockCopy *copy);
+
+void copy_transit_begin(BlockCopy *copy, Transit *transit, int64_t offset, int64_t bytes);
+void copy_transit_end(Transit *transit);
+/* Waits until nothing in the range is on its way. */
+void co_copy_wait_transits(BlockCopy *copy, int64_t offset, int64_t bytes);
+
+/* A buffer that suits both ends. */
+void *copy_alloc(const BlockCopy *copy, size_t len);
+
+/* Writes a range to the target: data, or zeroes where @buf is NULL or holds only zeroes. */
+G_GNUC_WARN_UNUSED_RESULT int co_copy_write(BlockCopy *copy, int64_t offset, const void *buf,
+                                            int64_t bytes, unsigned flags);
+
+#endif

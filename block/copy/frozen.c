@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The frozen view: the source as it was at the instant, for readers.
+ *
+ * Read, then overlay: what was pending when the read began is read from the source in one piece.  When that
+ * ends, blocks that are still pending are right (I2); the others are taken from their saved places:
+ * memory at once, the target by another read, which nothing changes any more.
+ */
+#include <errno.h>
+
+#include "block/copy/copy-int.h"
+
+/* Where the old bytes of a block are. */
+typedef enum Place {
+    PLACE_SOURCE,
+    PLACE_ZERO,
+    PLACE_MEMORY,
+    PLACE_LOST,
+    PLACE_TARGET, /* or on the way there */
+} Place;
+
+static Place place_of(const BlockCopy *copy, uint64_t block)
+{
+    if (sparse_bitmap_get(copy->pending, block)) {
+        return PLACE_SOURCE;
+    }
+    if (sparse_bitmap_get(copy->zeroes, block)) {
+        return PLACE_ZERO;
+    }
+    if (copy->staging && sparse_bitmap_get(staging_held(copy->staging), block)) {
+        return PLACE_MEMORY;
+    }
+    return sparse_bitmap_get(copy->lost, block) ? PLACE_LOST : PLACE_TARGET;
+}
+
+/* Where block states are compared one by one, at most so many are at a time. */
+#define MAX_COMPARED 1024
+
+/*
+ * How many bytes from @offset on, at most @bytes, lie in the same place as the first.  It may be
+ * less than there are.
+ */
+static int64_t same_place(const BlockCopy *copy, int64_t offset, int64_t bytes, Place *place)
+{
+    uint64_t block = copy_first_block(copy, offset), end = copy_end_block(copy, offset, bytes);
+
+    *place = place_of(copy, block);
+    if (*place == PLACE_SOURCE) {
+        sparse_bitmap_next_clear(copy->pending, block, end, &end);
+        return MIN(bytes, copy_block_offset(copy, end) - offset);
+    }
+    end = MIN(end, block + MAX_COMPARED);
+    do {
+        block++;
+    } while (block < end && place_of(copy, block) == *place);
+    return MIN(bytes, copy_block_offset(copy, block) - offset);
+}
+
+static bool may_read(const BlockCopy *copy, int64_t offset, int64_t bytes)
+{
+    uint64_t block;
+
+    return !copy->error &&
+           !sparse_bitmap_next_clear(copy->access, copy_first_block(copy, offset),
+                                     copy_end_block(copy, offset, bytes), &block);
+}
+
+static IoSlice part_of(const IoSlice *data, int64_t start, int64_t offset, int64_t bytes)
+{
+    return io_slice_sub(data, offset - start, bytes);
+}
+
+/* One run of blocks in the same place, all in one step but for reads of the target. */
+static int co_read_place(BlockCopy *copy, Place place, int64_t offset, const IoSlice *data)
+{
+    uint64_t block = copy_first_block(copy, offset);
+    const char *page;
+
+    switch (place) {
+    case PLACE_ZERO:
+        io_slice_zero(data);
+        return 0;
+    case PLACE_MEMORY: {
+        /* Cut to one block by the caller. */
+        page = staging_look(copy->staging, block);
+        io_slice_write(data, page + (offset - copy_block_offset(copy, block)), data->len);
+        return 0;
+    }
+    case PLACE_LOST:
+        return copy->lost_error;
+    case PLACE_TARGET:
+        co_copy_wait_transits(copy, offset, data->len);
+        return co_block_read(copy->target, offset, data, 0);
+    case PLACE_SOURCE:
+        break;
+    }
+    g_assert_not_reached();
+}
+
+/*
+ * Overlays what is not pending any more on what was read from the source; blocks in the target are left for
+ * the caller, in @later (a bit each, from @first on).  Does not yield.
+ */
+static int overlay(BlockCopy *copy, int64_t offset, const IoSlice *data, SparseBitmap *later)
+{
+    uint64_t first = copy_first_block(copy, offset);
+    int64_t end = offset + data->len;
+    int ret = 0;
+
+    for (int64_t at = offset; at < end && ret == 0;) {
+        uint64_t block = copy_first_block(copy, at);
+        int64_t bytes = MIN(end, copy_block_offset(copy, block + 1)) - at;
+        Place place = place_of(copy, block);
+        IoSlice part = part_of(data, offset, at, bytes);
+
+        if (place == PLACE_TARGET) {
+            sparse_bitmap_set(later, block - first, 1);
+        } else if (place != PLACE_SOURCE) {
+            ret = co_read_place(copy, place, at, &part);
+        }
+        at += bytes;
+    }
+    return ret;
+}
+
+/* Reads the blocks of @later; what has reached the target stays there. */
+static int co_read_later(BlockCopy *copy, int64_t offset, const IoSlice *data,
+                         const SparseBitmap *later)
+{
+    uint64_t first = copy_first_block(copy, offset), run, count;
+    int ret = 0;
+
+    for (uint64_t at = 0;
+         ret == 0 && sparse_bitmap_next_run(later, at, UINT64_MAX, &run, &count);
+         at = run + count) {
+        int64_t start = MAX(offset, copy_block_offset(copy, first + run));
+        int64_t end = MIN(offset + (int64_t)data->len,
+                          copy_block_offset(copy, first + run + count));
+        IoSlice part = part_of(data, offset, start, end - start);
+
+        ret = co_read_place(copy, PLACE_TARGET, start, &part);
+    }
+    return ret;
+}
+
+static int co_read_source(BlockCopy *copy, int64_t offset, const IoSlice *data)
+{
+    uint64_t n = copy_end_block(copy, offset, data->len) - copy_first_block(copy, offset);
+    g_autoptr(SparseBitmap) later = sparse_bitmap_new(n);
+    int ret = co_block_read(copy->source, offset, data, 0);
+
+    if (ret == 0) {
+        ret = overlay(copy, offset, data, later);
+    }
+    return ret < 0 ? ret : co_read_later(copy, offset, data, later);
+}
+
+int co_block_copy_frozen_read(BlockCopy *copy, int64_t offset, const IoSlice *data)
+{
+    int64_t bytes;
+    int ret = 0;
+
+    if (!may_read(copy, offset, data->len)) {
+        return -EACCES;
+    }
+    for (size_t done = 0; done < data->len && ret == 0; done += bytes) {
+        Place place;
+        IoSlice part;
+
+        bytes = same_place(copy, offset + done, data->len - done, &place);
+        if (place == PLACE_MEMORY) {
+            bytes = MIN(bytes, copy->block_size - (offset + (int64_t)done) % copy->block_size);
+        }
+        part = io_slice_sub(data, done, bytes);
+        ret = place == PLACE_SOURCE ? co_read_source(copy, offset + done, &part)
+                                    : co_read_place(copy, place, offset + done, &part);
+    }
+    /* The copy may have failed, or the range have been discarded, while we read. */
+    return ret == 0 && !may_read(copy, offset, data->len) ? -EACCES : ret;
+}
+
+/* --- status --- */
+
+/* Cuts the answer of the source to the blocks for which it still counts; false if there are none. */
+static bool still_pending(const BlockCopy *copy, int64_t offset, BlockStatus *status)
+{
+    uint64_t first = copy_first_block(copy, offset), block;
+
+    if (!sparse_bitmap_get(copy->pending, first)) {
+        return false;
+    }
+    if (sparse_bitmap_next_clear(copy->pending, first,
+                                 copy_end_block(copy, offset, status->bytes), &block)) {
+        status->bytes = copy_block_offset(copy, block) - offset;
+    }
+    return true;
+}
+
+static int co_status_of(BlockCopy *copy, Place place, bool want_zero, int64_t offset,
+                        int64_t bytes, BlockStatus *status)
+{
+    switch (place) {
+    case PLACE_TARGET:
+        co_copy_wait_transits(copy, offset, bytes);
+        return co_block_status(copy->target, want_zero, offset, bytes, status);
+    case PLACE_SOURCE:
+        return co_block_status(copy->source, want_zero, offset, bytes, status);
+    default:
+        *status = (BlockStatus){
+            .flags = BLOCK_STATUS_ALLOCATED |
+                     (place == PLACE_ZERO ? BLOCK_STATUS_ZERO : BLOCK_STATUS_DATA),
+            .bytes = bytes,
+        };
+        return 0;
+    }
+}
+
+int co_block_copy_frozen_status(BlockCopy *copy, bool want_zero, int64_t offset, int64_t bytes,
+                                BlockStatus *status)
+{
+    Place place;
+    int ret;
+
+    do {
+        if (!may_read(copy, offset, bytes)) {
+            return -EACCES;
+        }
+        bytes = same_place(copy, offset, bytes, &place);
+        ret = co_status_of(copy, place, want_zero, offset, bytes, status);
+    } while (ret == 0 && place == PLACE_SOURCE && status->bytes > 0 &&
+             !still_pending(copy, offset, status));
+    return ret;
+}
+
+/* --- discard --- */
+
+static void forget(BlockCopy *copy, uint64_t first, uint64_t count)
+{
+    uint64_t block;
+
+    sparse_bitmap_clear(copy->access, first, count);
+    sparse_bitmap_clear(copy->pending, first, count);
+    sparse_bitmap_clear(copy->zeroes, first, count);
+    while (copy->staging && sparse_bitmap_next_set(staging_held(copy->staging), first,
+                                                   first + count, &block)) {
+        staging_page_free(copy->staging, staging_take(copy->staging, block));
+    }
+}
+
+/* The last cluster may be cut by the end of the disk. */
+int co_block_copy_frozen_discard(BlockCopy *copy, int64_t offset, int64_t bytes)
+{
+    int64_t start = align_up(offset, copy->cluster_size);
+    int64_t end = offset + bytes == copy->size ? copy->size
+                                               : align_down(offset + bytes, copy->cluster_size);
+    uint64_t first = copy_first_block(copy, start);
+
+    if (start >= end) {
+        return 0;
+    }
+    forget(copy, first, copy_end_block(copy, start, end - start) - first);
+    return co_block_discard(copy->target, start, end - start);
+}

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Opening the copy-before-write filter: by its options, and for a job. */
+#include <inttypes.h>
+
+#include "block/filters/cbw-int.h"
+#include "block/filters/copy-before-write.h"
+#include "block/node-bitmaps.h"
+#include "util/error.h"
+#include "util/range.h"
+
+/* QEMU's unit of copying where the target's format does not ask for more. */
+#define DEFAULT_CLUSTER 65536
+/* A unit that is read as a whole must fit in memory. */
+#define MAX_CLUSTER ((int64_t)1 << 30)
+
+static bool cluster_size_of(uint64_t min_cluster_size, int64_t *cluster_size, GError **errp)
+{
+    if (min_cluster_size > (uint64_t)INT64_MAX ||
+        (min_cluster_size > MAX_CLUSTER && is_power_of_two(min_cluster_size))) {
+        return tm_error_set(errp, "min-cluster-size too large: %" PRIu64 " > %" PRIi64,
+                            min_cluster_size,
+                            min_cluster_size > (uint64_t)INT64_MAX ? INT64_MAX : MAX_CLUSTER);
+    }
+    if (min_cluster_size && !is_power_of_two(min_cluster_size)) {
+        return tm_error_set(errp, "Cannot create block-copy-state: "
+                                  "min-cluster-size needs to be a power of 2");
+    }
+    *cluster_size = MAX(DEFAULT_CLUSTER, (int64_t)min_cluster_size);
+    return true;
+}
+
+static bool find_bitmap(const BlockdevOptionsCbw *o, DirtyBitmap **bitmap, GError **errp)
+{
+    *bitmap = o->bitmap ? block_bitmap_lookup(o->bitmap->node, o->bitmap->name, NULL, errp) : NULL;
+    return *bitmap || !o->bitmap;
+}
+
+static bool check_bitmap(const DirtyBitmap *bitmap, GError **errp)
+{
+    if (!dirty_bitmap_check(bitmap, DIRTY_BITMAP_ALLOW_RO, errp)) {
+        g_prefix_error(errp, "Cannot create block-copy-state: Failed to merge bitmap '%s' to "
+                             "internal copy-bitmap: ", dirty_bitmap_name(bitmap));
+        return false;
+    }
+    return true;
+}
+
+static bool make_copy(BlockNode *node, const BlockCopyOptions *options, const DirtyBitmap *bitmap,
+                      GError **errp)
+{
+    CbwState *s = node->state;
+
+    s->copy = block_copy_new(options);
+    if (!bitmap) {
+        block_copy_select_all(s->copy);
+        return true;
+    }
+    if (!block_copy_select_dirty(s->copy, bitmap, errp)) {
+        g_prefix_error(errp, "Cannot create block-copy-state: Failed to merge bitmap '%s' to "
+                             "internal copy-bitmap: ", dirty_bitmap_name(bitmap));
+        g_clear_pointer(&s->copy, block_copy_free);
+        return false;
+    }
+    return true;
+}
+
+bool cbw_co_open(BlockNode *node, const BlockdevOptions *options, GError **errp)
+{
+    const BlockdevOptionsCbw *o = &options->u.copy_before_write;
+    CbwState *s = node->state;
+    BlockCopyOptions copy = { .owner = node, .mode = BLOCK_COPY_WRITE_THROUGH };
+    DirtyBitmap *bitmap;
+
+    if (!co_block_open_child(node, o->file, "file", BLOCK_ROLE_FILTERED | BLOCK_ROLE_PRIMARY,
+                             errp) ||
+        !(s->target = co_block_open_child(node, o->target, "target", BLOCK_ROLE_DATA, errp)) ||
+        !find_bitmap(o, &bitmap, errp) || (bitmap && !check_bitmap(bitmap, errp)) ||
+        !cluster_size_of(o->has_min_cluster_size ? o->min_cluster_size : 0, &copy.cluster_size,
+                         errp)) {
+        return false;
+    }
+    copy.source = node->file;
+    copy.target = s->target;
+    copy.break_guest_write =
+        !o->has_on_cbw_error || o->on_cbw_error == ON_CBW_ERROR_BREAK_GUEST_WRITE;
+    copy.timeout_ns = o->has_cbw_timeout ? (int64_t)o->cbw_timeout * 1000000000 : 0;
+    return make_copy(node, &copy, bitmap, errp);
+}
+
+static BlockNode *co_open_node(BlockNode *source, BlockNode *target, const CbwJobOptions *job,
+                               GError **errp)
+{
+    BlockdevRef file = { .kind = BLOCKDEV_REF_KIND_REFERENCE, .u.reference = source->name };
+    BlockdevRef to = { .kind = BLOCKDEV_REF_KIND_REFERENCE, .u.reference = target->name };
+    BlockdevOptions options = {
+        .driver = BLOCKDEV_DRIVER_COPY_BEFORE_WRITE,
+        .node_name = (char *)job->name,
+        .has_discard = true,
+        .discard = BLOCKDEV_DISCARD_OPTIONS_UNMAP, /* the guest's discards go on as before */
+        .u.copy_before_write = {
+            .file = &file,
+            .target = &to,
+            .has_min_cluster_size = true,
+            .min_cluster_size = job->min_cluster_size,
+        },
+    };
+
+    return co_block_node_open(&options, errp);
+}
+
+BlockNode *co_cbw_open_for_job(BlockNode *source, BlockNode *target, const CbwJobOptions *job,
+                               GError **errp)
+{
+    BlockNode *node = co_open_node(source, target, job, errp);
+    BlockCopyOptions copy = {
+        .owner = node,
+        .mode = job->staged ? BLOCK_COPY_STAGED : BLOCK_COPY_WRITE_THROUGH,
+    };
+    CbwState *s;
+
+    if (!node) {
+        g_prefix_error(errp, "Could not create node: ");
+        return NULL;
+    }
+    s = node->state;
+    s->discard_source = job->discard_source;
+    copy.source = node->file;
+    copy.target = s->target;
+    copy.cluster_size = block_copy_cluster_size(s->copy);
+    g_clear_pointer(&s->copy, block_copy_free); /* the one that the options made */
+    if (!make_copy(node, &copy, job->bitmap, errp)) {
+        co_block_node_unref(node);
+        return NULL;
+    }
+    return node;
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The copy-before-write filter, for those who use it from inside: snapshot-access and backup jobs. */
+#ifndef BLOCK_FILTERS_COPY_BEFORE_WRITE_H
+#define BLOCK_FILTERS_COPY_BEFORE_WRITE_H
+
+#include "block/copy/block-copy.h"
+
+/* The copy that the node makes; NULL if it is no copy-before-write filter. */
+BlockCopy *cbw_node_copy(const BlockNode *node);
+
+/* How a job wants its filter to work. */
+typedef struct CbwJobOptions {
+    const char *name;          /* of the node; NULL: made up */
+    bool staged;               /* saves end in memory, and the job's copier moves them */
+    bool discard_source;       /* the job discards what it has copied */
+    uint64_t min_cluster_size; /* 0: the default */
+    const DirtyBitmap *bitmap; /* what to copy; NULL: all */
+} CbwJobOptions;
+
+/*
+ * Opens a filter between @source and @target, not yet inserted above @source; the caller owns a
+ * reference.  A save that fails fails the copy, not the guest.  Loop 0, control lock held, drained.
+ */
+BlockNode *co_cbw_open_for_job(BlockNode *source, BlockNode *target, const CbwJobOptions *options,
+                               GError **errp);
+
+#endif
