@@ -25,14 +25,19 @@ static void append(CoQueue *queue, CoWaiter *waiter)
     queue->tail = waiter;
 }
 
-static void wake(CoWaiter *waiter)
+static Co *take_out(CoWaiter *waiter)
 {
     CoQueue *queue = waiter->queue;
 
     *(waiter->prev ? &waiter->prev->next : &queue->head) = waiter->next;
     *(waiter->next ? &waiter->next->prev : &queue->tail) = waiter->prev;
     waiter->queue = NULL;
-    co_ready(waiter->co);
+    return waiter->co;
+}
+
+static void wake(CoWaiter *waiter)
+{
+    co_ready(take_out(waiter));
 }
 
 static void wait_for(CoQueue *queue, int64_t amount)
@@ -60,7 +65,7 @@ static void deadline_passed(void *opaque)
 
     if (timed->waiter.queue) {
         timed->timed_out = true;
-        wake(&timed->waiter);
+        co_resume(take_out(&timed->waiter));
     }
 }
 

@@ -18,7 +18,10 @@ void co_suspend(void);
 /* Puts a suspended coroutine of the current loop on the ready list. */
 void co_ready(Co *co);
 
-/* Goes on with it now, on the loop's own stack; from inside a coroutine the same as co_ready(). */
+/*
+ * Goes on with it now, on the loop's own stack (where timers and operations end, so that they are
+ * served in their order); from inside a coroutine the same as co_ready().
+ */
 void co_resume(Co *co);
 
 /* The loop on which it lives. */

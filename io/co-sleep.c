@@ -2,13 +2,11 @@
 /* Sleeps of coroutines; see co.h. */
 #include "io/co-private.h"
 
-static void end_sleep(CoSleep *sleep, bool woken)
+/* Whoever comes second finds nobody asleep. */
+static Co *end_sleep(CoSleep *sleep, bool woken)
 {
-    Co *co = sleep->co;
-
-    sleep->co = NULL; /* whoever comes second finds nobody asleep */
     sleep->woken = woken;
-    co_ready(co);
+    return g_steal_pointer(&sleep->co);
 }
 
 static void deadline_passed(void *opaque)
@@ -16,7 +14,7 @@ static void deadline_passed(void *opaque)
     CoSleep *sleep = opaque;
 
     if (sleep->co) {
-        end_sleep(sleep, false);
+        co_resume(end_sleep(sleep, false));
     }
 }
 
@@ -38,7 +36,7 @@ bool co_sleep_until(CoSleep *sleep, int64_t deadline_ns)
 void co_sleep_wake(CoSleep *sleep)
 {
     if (sleep->co) {
-        end_sleep(sleep, true);
+        co_ready(end_sleep(sleep, true));
     }
 }
 
