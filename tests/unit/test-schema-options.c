@@ -287,6 +287,56 @@ static void test_flat(void)
     json_decref(json);
 }
 
+static GRand *seeded(void)
+{
+    const char *given = g_getenv("TIDEMARK_SEED");
+    guint32 seed = given ? (guint32)g_ascii_strtoull(given, NULL, 0) : g_random_int();
+
+    g_test_message("TIDEMARK_SEED=%u", seed);
+    return g_rand_new_with_seed(seed);
+}
+
+/* Damages @text in a few places with characters that mean something. */
+static void damage(GString *text, GRand *rand)
+{
+    static const char alphabet[] = "{}[]:,.='\"\\u019-eE_ ax\xff\x01";
+
+    for (int i = g_rand_int_range(rand, 1, 4); i > 0; i--) {
+        int at = g_rand_int_range(rand, 0, (int)text->len + 1);
+        if (g_rand_boolean(rand)) {
+            g_string_insert_c(text, at, alphabet[g_rand_int_range(rand, 0, sizeof(alphabet) - 1)]);
+        } else if (at < (int)text->len) {
+            g_string_erase(text, at, g_rand_int_range(rand, 1, (int)text->len - at + 1));
+        }
+    }
+}
+
+/* Whatever the text is, there is either a value that can be printed, copied and freed, or an error.
+ */
+static void test_rubbish(void)
+{
+    g_autoptr(GRand) rand = seeded();
+
+    for (int round = 0; round < 20000; round++) {
+        int which = g_rand_int_range(rand, 0, G_N_ELEMENTS(blockdev_cases));
+        GString *text = g_string_new(blockdev_cases[which].text);
+        GError *error = NULL;
+        SchemaInput in;
+
+        damage(text, rand);
+        json_t *json = keyval_or_json_parse(text->str, "driver", &in, NULL, &error);
+        g_autoptr(BlockdevOptions) parsed = json ? BlockdevOptions_parse(json, &in, &error) : NULL;
+        g_autoptr(BlockdevOptions) copy = BlockdevOptions_copy(parsed);
+        g_assert_true(!parsed == !!error);
+        if (copy) {
+            json_decref(BlockdevOptions_to_json(copy));
+        }
+        g_clear_error(&error);
+        json_decref(json);
+        g_string_free(text, TRUE);
+    }
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -297,5 +347,6 @@ int main(int argc, char **argv)
     g_test_add_func("/schema/options/sizes", test_sizes);
     g_test_add_func("/schema/options/values", test_keyval_values);
     g_test_add_func("/schema/options/flat", test_flat);
+    g_test_add_func("/schema/options/rubbish", test_rubbish);
     return g_test_run();
 }
