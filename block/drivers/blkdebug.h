@@ -9,6 +9,6 @@
  * Tells @child's node that @event happens now.  Does nothing unless the node's driver is blkdebug: a
  * rule there may change its state or arm an error.
  */
-void co_blkdebug_event(BlockChild *child, BlkdebugEvent event);
+void blkdebug_event(BlockChild *child, BlkdebugEvent event);
 
 #endif

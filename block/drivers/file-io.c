@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Reads, writes and syncs of files and devices. */
 #include "block/drivers/file.h"
-#include "block/node-io.h"
 #include "io/co-file.h"
 
 #include <errno.h>
-#include <stdlib.h>
 
 /* Does a transfer that stopped at @pos mean the end of the file? (O_DIRECT cannot go on inside of a block.) */
 static bool stopped_at_end(const FileState *s, int64_t pos)
@@ -57,92 +55,17 @@ static int co_write_all(const FileState *s, int64_t offset, const IoSlice *data,
     return 0;
 }
 
-static bool needs_bounce(const FileState *s, const IoSlice *data)
-{
-    return s->direct && s->mem_alignment > 1 && !io_slice_is_aligned(data, s->mem_alignment);
-}
-
-static int co_read_bounced(BlockNode *node, int64_t offset, const IoSlice *data)
-{
-    void *buf = block_alloc(node, data->len);
-    if (!buf) {
-        return -ENOMEM;
-    }
-    struct iovec iov = {.iov_base = buf, .iov_len = data->len};
-    IoSlice bounce = io_slice(&iov, 1);
-    int ret = co_read_all(node->state, offset, &bounce);
-    if (ret == 0) {
-        io_slice_write(data, buf, data->len);
-    }
-    free(buf);
-    return ret;
-}
-
 int file_co_read(BlockNode *node, int64_t offset, const IoSlice *data, unsigned flags)
 {
-    const FileState *s = node->state;
-
-    return needs_bounce(s, data) ? co_read_bounced(node, offset, data)
-                                 : co_read_all(s, offset, data);
-}
-
-/*
- * A write that must be on stable storage.  Where the file system has no such write it is a write and a
- * sync.
- */
-static int co_write_durably(FileState *s, int64_t offset, const IoSlice *data)
-{
-    if (!s->no_dsync_write) {
-        int ret = co_write_all(s, offset, data, RWF_DSYNC);
-        if (ret != -EOPNOTSUPP) {
-            /* The sync may have covered pages of earlier writes, which now are lost but count as clean. */
-            if (ret == -EIO && !s->direct) {
-                s->sync_error = ret;
-            }
-            return ret;
-        }
-        s->no_dsync_write = true;
-    }
-    int ret = co_write_all(s, offset, data, 0);
-    return ret < 0 ? ret : co_file_sync(s->fd, true);
-}
-
-static int co_write_aligned(FileState *s, int64_t offset, const IoSlice *data, unsigned flags)
-{
-    return flags & BLOCK_FUA ? co_write_durably(s, offset, data)
-                             : co_write_all(s, offset, data, 0);
-}
-
-static int co_write_bounced(BlockNode *node, int64_t offset, const IoSlice *data, unsigned flags)
-{
-    void *buf = block_alloc(node, data->len);
-    if (!buf) {
-        return -ENOMEM;
-    }
-    io_slice_read(data, buf);
-    struct iovec iov = {.iov_base = buf, .iov_len = data->len};
-    IoSlice bounce = io_slice(&iov, 1);
-    int ret = co_write_aligned(node->state, offset, &bounce, flags);
-    free(buf);
-    return ret;
-}
-
-int file_co_write(BlockNode *node, int64_t offset, const IoSlice *data, unsigned flags)
-{
-    FileState *s = node->state;
-
-    return needs_bounce(s, data) ? co_write_bounced(node, offset, data, flags)
-                                 : co_write_aligned(s, offset, data, flags);
+    return co_read_all(node->state, offset, data);
 }
 
 /*
  * After a failed sync of the page cache its pages count as clean, though they never reached the disk: a
  * later sync would tell that all is well.  So it stays an error.
  */
-int file_co_flush(BlockNode *node)
+static int co_sync(FileState *s)
 {
-    FileState *s = node->state;
-
     if (s->sync_error) {
         return s->sync_error;
     }
@@ -151,4 +74,37 @@ int file_co_flush(BlockNode *node)
         s->sync_error = ret;
     }
     return ret;
+}
+
+/*
+ * A write that must be on stable storage.  Where the file system has no such write it is a write and a
+ * sync.
+ */
+static int co_write_durably(FileState *s, int64_t offset, const IoSlice *data)
+{
+    int ret;
+
+    if (!s->no_dsync_write) {
+        ret = co_write_all(s, offset, data, RWF_DSYNC);
+        if (ret == -EIO && !s->direct) {
+            s->sync_error = ret; /* its pages may have held earlier writes, too: see co_sync() */
+        }
+        if (ret != -EOPNOTSUPP) {
+            return ret;
+        }
+        s->no_dsync_write = true;
+    }
+    ret = co_write_all(s, offset, data, 0);
+    return ret < 0 ? ret : co_sync(s);
+}
+
+int file_co_write(BlockNode *node, int64_t offset, const IoSlice *data, unsigned flags)
+{
+    return flags & BLOCK_FUA ? co_write_durably(node->state, offset, data)
+                             : co_write_all(node->state, offset, data, 0);
+}
+
+int file_co_flush(BlockNode *node)
+{
+    return co_sync(node->state);
 }

@@ -104,7 +104,7 @@ static int co_resize_file(FileState *s, int64_t size, PreallocMode prealloc, GEr
         return r.old_size;
     }
     if (prealloc == PREALLOC_MODE_METADATA) {
-        tm_error_set(errp, "Unsupported preallocation mode '%s'", PreallocMode_str(prealloc));
+        tm_error_set(errp, "Unsupported preallocation mode '%s'", PreallocMode_name(prealloc));
         return -ENOTSUP;
     }
     if (prealloc != PREALLOC_MODE_OFF && size < r.old_size) {
@@ -125,7 +125,7 @@ static int check_device_resize(const FileState *s, int64_t size, bool exact, Pre
 
     if (prealloc != PREALLOC_MODE_OFF) {
         tm_error_set(errp, "Preallocation mode '%s' unsupported for this non-regular file",
-                     PreallocMode_str(prealloc));
+                     PreallocMode_name(prealloc));
         return -ENOTSUP;
     }
     if (size != length && exact) {

@@ -70,10 +70,6 @@ static bool raw_co_open(BlockNode *node, const BlockdevOptions *options, GError 
     if (!co_block_open_child(node, o->file, "file", role, errp)) {
         return false;
     }
-    if (!window) {
-        g_free(node->filename);
-        node->filename = g_strdup(node->file->node->filename);
-    }
     return raw_check_window(s, node->file->node->size, errp);
 }
 
@@ -81,7 +77,7 @@ static int raw_co_read(BlockNode *node, int64_t offset, const IoSlice *data, uns
 {
     const RawState *s = node->state;
 
-    co_blkdebug_event(node->file, BLKDEBUG_EVENT_READ_AIO);
+    blkdebug_event(node->file, BLKDEBUG_EVENT_READ_AIO);
     return co_block_read(node->file, s->offset + offset, data, flags);
 }
 
@@ -89,7 +85,7 @@ static int raw_co_write(BlockNode *node, int64_t offset, const IoSlice *data, un
 {
     const RawState *s = node->state;
 
-    co_blkdebug_event(node->file, BLKDEBUG_EVENT_WRITE_AIO);
+    blkdebug_event(node->file, BLKDEBUG_EVENT_WRITE_AIO);
     return co_block_write(node->file, s->offset + offset, data, flags);
 }
 
