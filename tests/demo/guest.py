@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""A real guest: Debian's cloud kernel and an initramfs of busybox, which keeps writing files to an ext4 file
+system on the virtio disk that it is given, and freezes it when told to."""
+import os
+import pathlib
+import re
+import shutil
+import socket
+import subprocess
+import time
+
+MODULES = ['virtio_ring', 'virtio', 'virtio_pci_modern_dev', 'virtio_pci_legacy_dev', 'virtio_pci', 'virtio_blk']
+
+# The manifest gets a line when a file is complete, and a line "gone" before it is deleted: so at every instant
+# each file whose last line is a checksum must be there with just that content.
+INIT = r'''#!/bin/sh
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+mount -t devtmpfs dev /dev
+for module in /modules/*; do insmod $module; done
+while [ ! -b /dev/vda ]; do usleep 10000; done
+mount -t ext4 /dev/vda /mnt
+exec </dev/ttyS1 >/dev/ttyS1 2>&1
+stty -echo raw
+/writer &
+echo ready
+while read command; do
+    case $command in
+    freeze) fsfreeze --freeze /mnt && echo "frozen $(cat /count)" ;;
+    thaw) fsfreeze --unfreeze /mnt && echo thawed ;;
+    count) echo "count $(cat /count)" ;;
+    off) echo 1 >/stop; wait; umount /mnt; echo bye; poweroff -f ;;
+    esac
+done
+'''
+WRITER = r'''#!/bin/sh
+cd /mnt
+n=0
+echo 0 >/count
+while [ ! -e /stop ]; do
+    n=$((n + 1))
+    folder=d$((n % 16))
+    mkdir -p $folder
+    dd if=/dev/urandom of=$folder/f$n bs=4k count=$((1 + n % 24)) 2>/dev/null
+    sha256sum $folder/f$n >>manifest
+    if [ $((n % 3)) = 0 ] && [ $n -gt 60 ]; then
+        old=$((n - 60))
+        echo "gone  d$((old % 16))/f$old" >>manifest
+        rm d$((old % 16))/f$old
+    fi
+    echo $n >/count.new && mv /count.new /count
+    usleep 5000
+done
+'''
+
+
+def kernel():
+    """The newest cloud kernel that is installed: (image, folder of its modules)."""
+    images = sorted(pathlib.Path('/boot').glob('vmlinuz-*-cloud-amd64'))
+    assert images, 'no cloud kernel: install linux-image-cloud-amd64'
+    return images[-1], pathlib.Path('/lib/modules') / images[-1].name.removeprefix('vmlinuz-')
+
+
+def _copy_modules(folder, to):
+    to.mkdir()
+    found = {re.sub(r'\.ko.*', '', p.name).replace('-', '_'): p for p in folder.rglob('*.ko*')}
+    for number, name in enumerate(MODULES):
+        if name in found:  # else it is built in
+            shutil.copy(found[name], to / f'{number}-{found[name].name}')
+
+
+def make_initramfs(work, modules):
+    root = work / 'initramfs'
+    for folder in ('bin', 'dev', 'proc', 'sys', 'mnt'):
+        (root / folder).mkdir(parents=True)
+    shutil.copy('/bin/busybox', root / 'bin')
+    applets = subprocess.run(['/bin/busybox', '--list'], capture_output=True, text=True, check=True).stdout
+    for applet in applets.split():
+        if applet != 'busybox':
+            (root / 'bin' / applet).symlink_to('busybox')
+    _copy_modules(modules, root / 'modules')
+    for name, text in (('init', INIT), ('writer', WRITER)):
+        (root / name).write_text(text, encoding='ascii')
+        (root / name).chmod(0o755)
+    names = '\0'.join(str(p.relative_to(root)) for p in sorted(root.rglob('*')))
+    out = subprocess.run(['cpio', '-0', '-o', '-H', 'newc', '--quiet'], cwd=root, input=names.encode(),
+                         stdout=subprocess.PIPE, check=True).stdout
+    (work / 'initramfs.cpio').write_bytes(out)
+    return work / 'initramfs.cpio'
+
+
+def kvm_works(image):
+    """Whether a kernel starts under KVM here: some hosts have /dev/kvm, but stock kernels stop on it."""
+    if not os.access('/dev/kvm', os.R_OK | os.W_OK):
+        return False
+    try:
+        out = subprocess.run(['timeout', '4', 'qemu-system-x86_64', '-enable-kvm', '-m', '256', '-nographic',
+                              '-no-reboot', '-nodefaults', '-serial', 'stdio', '-kernel', str(image),
+                              '-append', 'console=ttyS0 panic=-1'],
+                             stdin=subprocess.DEVNULL, capture_output=True, timeout=10, check=False).stdout
+    except subprocess.TimeoutExpired:
+        return False
+    return b'Kernel panic' in out  # it came as far as looking for a root file system
+
+
+class Guest:
+    """A running guest; its disk is the NBD export of that URI's parts."""
+
+    def __init__(self, work, nbd_socket, export):
+        image, modules = kernel()
+        self.accel = 'kvm' if kvm_works(image) else 'tcg'
+        control = work / 'guest.sock'
+        disk = (f'driver=nbd,node-name=disk,server.type=unix,server.path={nbd_socket},export={export},'
+                'reconnect-delay=30,discard=unmap')
+        self.log = open(work / 'guest.log', 'wb')
+        self.process = subprocess.Popen(
+            ['qemu-system-x86_64', '-accel', self.accel, '-m', '512', '-nographic', '-no-reboot', '-nodefaults',
+             '-kernel', image, '-initrd', make_initramfs(work, modules),
+             '-append', 'console=ttyS0 panic=-1 quiet', '-serial', 'file:' + str(work / 'console.log'),
+             '-chardev', f'socket,id=c,path={control},server=on,wait=off', '-serial', 'chardev:c',
+             '-blockdev', disk, '-device', 'virtio-blk-pci,drive=disk'],
+            stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
+        self.control = self._connect(control)
+        self.lines = self.control.makefile('rb')
+        self.expect('ready')
+
+    def _connect(self, path):
+        sock = socket.socket(socket.AF_UNIX)
+        sock.settimeout(60)
+        end = time.monotonic() + 60
+        while True:
+            try:
+                sock.connect(str(path))
+                return sock
+            except OSError:
+                assert self.process.poll() is None and time.monotonic() < end, 'the guest did not start'
+                time.sleep(0.02)
+
+    def expect(self, word):
+        while True:
+            line = self.lines.readline().decode('ascii', 'replace').strip()
+            assert line or self.process.poll() is None, 'the guest has ended'
+            if line.split(' ')[0] == word:
+                return line
+
+    def command(self, text, answer):
+        self.control.sendall(text.encode() + b'\n')
+        return self.expect(answer)
+
+    def freeze(self):
+        """Freezes the file system; returns how many files the guest has written so far."""
+        return int(self.command('freeze', 'frozen').split()[1])
+
+    def thaw(self):
+        self.command('thaw', 'thawed')
+
+    def written(self):
+        return int(self.command('count', 'count').split()[1])
+
+    def power_off(self):
+        self.command('off', 'bye')
+        self.process.wait(60)
+        self.control.close()
+        self.log.close()
+
+    def kill(self):
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
