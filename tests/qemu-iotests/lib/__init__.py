@@ -5,7 +5,8 @@ env      skip(), requires_…(), run(), wait_until(), case()
 qmp      Qmp: a QMP session; QmpError
 daemon   Daemon: a daemon under test and its monitors; daemon_refuses()
 images   pattern files, comparing, qemu-io, qemu-img, loop devices, a small file system
-nbdtool  nbd_uri(), connect(): libnbd handles, RawNbd: the protocol by hand, Server: qemu-nbd or nbdkit as a peer
+nbdtool  nbd_uri(), connect(): libnbd handles, RawNbd: the protocol by hand, Server: qemu-nbd or
+nbdkit as a peer
 """
 import errno
 import faulthandler

@@ -25,9 +25,12 @@ class Daemon:
         with Daemon('--blockdev', {'driver': 'null-co', 'node-name': 'n'}, nbd=True) as d:
             d.cmd('block-export-add', id='e', type='nbd', node_name='n')
 
-    It starts in the scratch folder, has `monitors` QMP sockets, and an NBD server on the unix socket d.nbd when
-    nbd is true. At the end of the block it must be alive, stop by `quit` with status 0, and have said nothing that
-    a sanitizer would; a script that ends it itself calls quit(), terminate() or ended() before. After an
+    It starts in the scratch folder, has `monitors` QMP sockets, and an NBD server on the unix
+    socket d.nbd when
+    nbd is true. At the end of the block it must be alive, stop by `quit` with status 0, and have
+    said nothing that
+    a sanitizer would; a script that ends it itself calls quit(), terminate() or ended() before.
+    After an
     exception it is killed and its stderr is shown."""
 
     def __init__(self, *args, name='d', monitors=1, nbd=False, binary=DAEMON, **popen):
@@ -46,14 +49,16 @@ class Daemon:
         self.proc = None
         self.monitors = []
 
-    # --- life ---------------------------------------------------------------------------------------------
+    # --- life
+    # ---------------------------------------------------------------------------------------------
 
     def start(self):
         for path in (self.pidfile, self.nbd, *self.sockets):
             if os.path.exists(path):
                 os.unlink(path)
         with open(self.errfile, 'wb') as err:
-            self.proc = subprocess.Popen(self.argv, stdin=subprocess.DEVNULL, stdout=err, stderr=err, **self.popen)
+            self.proc = subprocess.Popen(self.argv, stdin=subprocess.DEVNULL, stdout=err,
+                                         stderr=err, **self.popen)
         self.wait_ready()
         self.monitors = [Qmp.connect(path) for path in self.sockets]
         return self
@@ -81,7 +86,8 @@ class Daemon:
         got = self.proc.wait(timeout)
         for monitor in self.monitors:
             monitor.close()
-        assert got == status, f'{self.describe()}: exit status {got}, not {status}:\n{self.stderr()}'
+        assert got == status, (
+            f'{self.describe()}: exit status {got}, not {status}:\n{self.stderr()}')
         found = _SANITIZER.search(self.stderr())
         assert not found, f'{self.describe()}:\n{self.stderr()}'
         self.proc = None
@@ -112,21 +118,25 @@ class Daemon:
         if exc_type:
             self.abandon()
         elif self.proc:
-            assert self.alive(), f'{self.describe()} died, status {self.proc.returncode}:\n{self.stderr()}'
+            assert self.alive(), (
+                f'{self.describe()} died, status {self.proc.returncode}:\n{self.stderr()}')
             self.quit()
 
     def abandon(self):
         """The script has failed: end the daemon and show what it said."""
         if self.proc:
             if self.proc.poll() is not None:
-                print(f'{self.describe()} had ended with status {self.proc.returncode}', file=sys.stderr)
+                print(f'{self.describe()} had ended with status {self.proc.returncode}',
+                      file=sys.stderr)
             self.proc.kill()
             self.proc.wait()
             said = self.stderr().splitlines()
-            print(f'{self.describe()} said (last of {len(said)} lines):', *said[-30:], sep='\n', file=sys.stderr)
+            print(f'{self.describe()} said (last of {len(said)} lines):', *said[-30:], sep='\n',
+                  file=sys.stderr)
             self.proc = None
 
-    # --- its first monitor --------------------------------------------------------------------------------
+    # --- its first monitor
+    # --------------------------------------------------------------------------------
 
     @property
     def qmp(self):
@@ -157,26 +167,30 @@ class Daemon:
     def no_event(self, *args, **kw):
         return self._checked(self.qmp.no_event, *args, **kw)
 
-    # --- things that most scripts do ----------------------------------------------------------------------
+    # --- things that most scripts do
+    # ----------------------------------------------------------------------
 
     def add(self, driver, node_name, args=None, **kw):
         """blockdev-add."""
         self.cmd('blockdev-add', args, driver=driver, node_name=node_name, **kw)
 
     def add_raw(self, node_name, path, size=None, **options):
-        """Adds node NAME (raw) on node NAME-file (file). size creates the file, sparse. read_only, discard and
+        """Adds node NAME (raw) on node NAME-file (file). size creates the file, sparse. read_only,
+        discard and
         cache hold for both nodes."""
         if size is not None:
             with open(path, 'wb') as f:
                 f.truncate(size)
         below = {k: options[k] for k in ('read_only', 'discard', 'cache') if k in options}
         self.cmd('blockdev-add', driver='raw', node_name=node_name, **options,
-                 file=arguments(None, dict(driver='file', node_name=f'{node_name}-file', filename=path, **below)))
+                 file=arguments(None, dict(driver='file', node_name=f'{node_name}-file',
+                                           filename=path, **below)))
 
     def export(self, node_name, id=None, args=None, **kw):
         """Adds an NBD export; its id and name are the node's name unless given. Returns its URI."""
         name = kw.get('name') or node_name
-        self.cmd('block-export-add', args, type='nbd', id=id or node_name, node_name=node_name, **kw)
+        self.cmd('block-export-add', args, type='nbd', id=id or node_name, node_name=node_name,
+                 **kw)
         return self.uri(name)
 
     def uri(self, name=''):
@@ -207,14 +221,16 @@ class Daemon:
 
 def run_daemon(*args, binary=DAEMON, **kw):
     """Runs a daemon that ends at once; returns exit status, stdout and stderr."""
-    done = subprocess.run([binary, *command_line(args)], stdin=subprocess.DEVNULL, capture_output=True, text=True,
+    done = subprocess.run([binary, *command_line(args)], stdin=subprocess.DEVNULL,
+                          capture_output=True, text=True,
                           timeout=DEADLINE, check=False, **kw)
     assert not _SANITIZER.search(done.stderr), done.stderr
     return done.returncode, done.stdout, done.stderr
 
 
 def daemon_refuses(*args, **kw):
-    """Starts a daemon that must end with status 1; returns what it says on stderr, without its own name."""
+    """Starts a daemon that must end with status 1; returns what it says on stderr, without its own
+    name."""
     status, _, err = run_daemon(*args, **kw)
     assert status == 1, f'{args}: exit status {status}: {err}'
     return re.sub(r'^\S*(qemu-storage-daemon|tidemarkd): ', '', err.strip(), flags=re.M)

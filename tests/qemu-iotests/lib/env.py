@@ -12,8 +12,9 @@ import time
 # A daemon under ASAN on a loaded machine is slow, and a hang is found all the same.
 DEADLINE = 60
 
-_ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__)))))
-DAEMON = os.environ.get('DAEMON') or os.environ.get('TIDEMARKD') or f'{_ROOT}/build/daemon/tidemarkd'
+_ROOT = os.path.realpath(os.path.join(os.path.dirname(__file__), '../../..'))
+DAEMON = (os.environ.get('DAEMON') or os.environ.get('TIDEMARKD')
+          or f'{_ROOT}/build/daemon/tidemarkd')
 IS_TIDEMARK = os.path.basename(DAEMON).startswith('tidemarkd')
 
 KiB, MiB, GiB = 1 << 10, 1 << 20, 1 << 30
@@ -46,12 +47,15 @@ def requires_qemu(major, minor, tool='qemu-img'):
 
 
 def run(*argv, ok=True, **kw):
-    """Runs a tool to its end; returns its output and errors as one text. ok=None: any exit status will do."""
+    """Runs a tool to its end; returns its output and errors as one text. ok=None: any exit status
+    will do."""
     argv = [str(a) for a in argv]
-    done = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    done = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT,
                           text=True, errors='replace', timeout=DEADLINE, check=False, **kw)
     if ok is not None and ok != (done.returncode == 0):
-        raise AssertionError(f"{' '.join(argv)}: exit status {done.returncode}, output:\n{done.stdout}")
+        raise AssertionError(f"{' '.join(argv)}: exit status {done.returncode}, output:\n"
+                             f'{done.stdout}')
     return done.stdout
 
 

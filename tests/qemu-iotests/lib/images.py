@@ -27,10 +27,12 @@ def write_at(path, offset, length, pattern):
 
 
 def numbered(path, size, block=4096):
-    """Makes an image in which every block differs: each word of 8 bytes is its own offset plus one."""
+    """Makes an image in which every block differs: each word of 8 bytes is its own offset plus
+    one."""
     with open(path, 'wb') as f:
         for start in range(0, size, block):
-            f.write(b''.join((o + 1).to_bytes(8, 'little') for o in range(start, min(start + block, size), 8)))
+            f.write(b''.join((o + 1).to_bytes(8, 'little')
+                             for o in range(start, min(start + block, size), 8)))
     return path
 
 
@@ -57,7 +59,8 @@ def same_files(a, b):
         while True:
             da, db = fa.read(MiB), fb.read(MiB)
             if da != db:
-                at = next((i for i, (x, y) in enumerate(zip(da, db)) if x != y), min(len(da), len(db)))
+                at = next((i for i, (x, y) in enumerate(zip(da, db)) if x != y),
+                          min(len(da), len(db)))
                 raise AssertionError(f'{a} and {b} differ at {offset + at}: '
                                      f'{da[at:at + 8].hex()} and {db[at:at + 8].hex()}')
             if not da:

@@ -17,7 +17,8 @@ OPT_STRUCTURED_REPLY, OPT_LIST_META_CONTEXT, OPT_SET_META_CONTEXT = 8, 9, 10
 REP_ACK, REP_SERVER, REP_INFO, REP_META_CONTEXT = 1, 2, 3, 4
 REP_ERR_UNSUP, REP_ERR_POLICY, REP_ERR_INVALID = 0x80000001, 0x80000002, 0x80000003
 REP_ERR_TLS_REQD, REP_ERR_UNKNOWN, REP_ERR_TOO_BIG = 0x80000005, 0x80000006, 0x80000009
-CMD_READ, CMD_WRITE, CMD_DISC, CMD_FLUSH, CMD_TRIM, CMD_CACHE, CMD_WRITE_ZEROES, CMD_BLOCK_STATUS = range(8)
+CMD_READ, CMD_WRITE, CMD_DISC, CMD_FLUSH, CMD_TRIM, CMD_CACHE = range(6)
+CMD_WRITE_ZEROES, CMD_BLOCK_STATUS = 6, 7
 FLAG_FUA, FLAG_NO_HOLE, FLAG_DF, FLAG_REQ_ONE, FLAG_FAST_ZERO = 1, 2, 4, 8, 16
 
 _NBDMAGIC, _IHAVEOPT, _REPLYMAGIC = 0x4e42444d41474943, 0x49484156454f5054, 0x3e889045565a9
@@ -37,7 +38,8 @@ def connect(uri, contexts=(), structured=True, strict=True):
 
 
 def extents(h, context, length, offset=0, flags=0):
-    """All extents of a meta context in the range, neighbours with the same flags joined: (offset, length, flags)."""
+    """All extents of a meta context in the range, neighbours with the same flags joined: (offset,
+    length, flags)."""
     out, end = [], offset + length
     while offset < end:
         got = []
@@ -58,7 +60,8 @@ def extents(h, context, length, offset=0, flags=0):
     return out
 
 
-# What a server may answer to a write that may not or cannot be. The protocol wants the first of each; QEMU 10.0
+# What a server may answer to a write that may not or cannot be. The protocol wants the first of
+# each; QEMU 10.0
 # answers with EINVAL to all that it finds wrong before it starts a request.
 READ_ONLY = ('EPERM', 'EINVAL')
 BEYOND_END = ('ENOSPC', 'EINVAL')
@@ -116,7 +119,8 @@ class RawNbd:
             pass
         return True
 
-    # --- handshake ----------------------------------------------------------------------------------------
+    # --- handshake
+    # ----------------------------------------------------------------------------------------
 
     def hello(self, flags=3):
         """Greeting and client flags; returns the server's handshake flags."""
@@ -136,7 +140,8 @@ class RawNbd:
         return opt, kind, self.read(length)
 
     def ask(self, opt, data=b''):
-        """Sends an option; returns all its replies up to an ACK or an error: a list of (kind, data)."""
+        """Sends an option; returns all its replies up to an ACK or an error: a list of (kind,
+        data)."""
         self.option(opt, data)
         replies = []
         while True:
@@ -170,7 +175,8 @@ class RawNbd:
                 return struct.unpack('>QH', data[2:])
         raise AssertionError(f'no NBD_INFO_EXPORT in {replies}')
 
-    # --- transmission -------------------------------------------------------------------------------------
+    # --- transmission
+    # -------------------------------------------------------------------------------------
 
     def request(self, command, offset=0, length=0, handle=1, flags=0, data=b'', magic=_REQUEST):
         self.send(struct.pack('>IHHQQI', magic, flags, command, handle, offset, length) + data)
@@ -189,7 +195,8 @@ class RawNbd:
 
 
 class Server:
-    """Another NBD server as the daemon's peer, used in a with statement. argv holds {pidfile} where the server's
+    """Another NBD server as the daemon's peer, used in a with statement. argv holds {pidfile} where
+    the server's
     option for its pid file has the name, and the server says that it is ready by writing it."""
 
     def __init__(self, *argv, name='server'):
@@ -201,7 +208,8 @@ class Server:
     @classmethod
     def qemu_nbd(cls, path, *args, sock='server.sock', name='server'):
         """qemu-nbd on a raw file, on a unix socket, for any number of clients."""
-        return cls('qemu-nbd', '--pid-file={pidfile}', '-t', '-k', os.path.abspath(sock), '-f', 'raw',
+        return cls('qemu-nbd', '--pid-file={pidfile}', '-t', '-k', os.path.abspath(sock), '-f',
+                   'raw',
                    '-e', '8', *args, path, name=name)
 
     @classmethod
@@ -216,7 +224,8 @@ class Server:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(arg)
         with open(self.log, 'wb') as log:
-            self.proc = subprocess.Popen(self.argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self.proc = subprocess.Popen(self.argv, stdin=subprocess.DEVNULL, stdout=log,
+                                         stderr=log)
         end = time.monotonic() + DEADLINE
         while not (os.path.exists(self.pidfile) and os.path.getsize(self.pidfile)):
             with open(self.log, encoding='utf-8') as log:

@@ -22,11 +22,13 @@ class SessionClosed(Exception):
 
 def arguments(args, kw):
     """The arguments of a command: keywords (a_b is sent as a-b) laid over the members of args."""
-    return {**(args or {}), **{k.rstrip('_').replace('_', '-'): v for k, v in kw.items() if v is not None}}
+    return {**(args or {}),
+            **{k.rstrip('_').replace('_', '-'): v for k, v in kw.items() if v is not None}}
 
 
 class Qmp:
-    """A connected session. Events that arrive while one waits for something else are kept, in order."""
+    """A connected session. Events that arrive while one waits for something else are kept, in
+    order."""
 
     def __init__(self, sock, negotiate=True):
         self.sock = sock
@@ -53,7 +55,8 @@ class Qmp:
     def close(self):
         self.sock.close()
 
-    # --- messages -----------------------------------------------------------------------------------------
+    # --- messages
+    # -----------------------------------------------------------------------------------------
 
     def send_raw(self, data):
         """Sends bytes, or a text, just as they are."""
@@ -83,7 +86,8 @@ class Qmp:
             self.events.append(message)
         return message
 
-    # --- commands -----------------------------------------------------------------------------------------
+    # --- commands
+    # -----------------------------------------------------------------------------------------
 
     def execute(self, command, args=None, **kw):
         """The whole reply to a command."""
@@ -101,17 +105,22 @@ class Qmp:
         return reply['return']
 
     def refused(self, expected, command, args=None, **kw):
-        """Runs a command that must fail. expected: the text of the error, or a compiled regular expression
-        that it must match wholly, or a pair of class and text; the class is GenericError unless given."""
+        """Runs a command that must fail. expected: the text of the error, or a compiled regular
+        expression
+        that it must match wholly, or a pair of class and text; the class is GenericError unless
+        given."""
         reply = self.execute(command, args, **kw)
-        assert 'error' in reply, f'{command} {arguments(args, kw)}: should be refused, returned {reply}'
+        assert 'error' in reply, (
+            f'{command} {arguments(args, kw)}: should be refused, returned {reply}')
         assert_error(reply['error'], expected, f'{command} {arguments(args, kw)}')
         return reply['error']['desc']
 
-    # --- events -------------------------------------------------------------------------------------------
+    # --- events
+    # -------------------------------------------------------------------------------------------
 
     def event(self, name, match=None, timeout=DEADLINE, **data):
-        """Waits for the next event of that name whose data have these members (a_b means a-b) and for which
+        """Waits for the next event of that name whose data have these members (a_b means a-b) and
+        for which
         match(data) holds; takes it out of the queue and returns its data."""
         wanted = arguments(None, data)
 
@@ -128,7 +137,8 @@ class Qmp:
             try:
                 message = self.receive(end - time.monotonic())
             except TimeoutError:
-                raise AssertionError(f'no {name} {wanted} within {timeout} s; seen: {self.events}') from None
+                raise AssertionError(f'no {name} {wanted} within {timeout} s; '
+                                     f'seen: {self.events}') from None
             assert 'event' in message, f'a reply came while waiting for {name}: {message}'
             self.events.append(message)
 
@@ -148,7 +158,8 @@ class Qmp:
 def assert_error(error, expected, what=''):
     """Asserts the class and the text of an error (see Qmp.refused)."""
     cls, text = expected if isinstance(expected, tuple) else ('GenericError', expected)
-    good = (text.fullmatch(error['desc']) if isinstance(text, re.Pattern) else text == error['desc'])
+    good = (text.fullmatch(error['desc']) if isinstance(text, re.Pattern) else text
+            == error['desc'])
     assert good and error['class'] == cls, (
         f'{what}\n  got:      {error["class"]}: {error["desc"]}\n'
         f'  expected: {cls}: {getattr(text, "pattern", text)}')
