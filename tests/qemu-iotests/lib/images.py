@@ -3,8 +3,9 @@
 import contextlib
 import json
 import os
+import subprocess
 
-from .env import MiB, run
+from .env import MiB, run, skip
 
 
 def create(path, size, pattern=None):
@@ -86,9 +87,32 @@ def qemu_map(target, fmt='raw'):
     return [(e['start'], e['length'], e['data'], e['zero']) for e in entries]
 
 
+def can_mount():
+    """Whether this process may mount: root in a container often may not."""
+    if os.geteuid() != 0:
+        return False
+    os.mkdir('can-mount')
+    done = subprocess.run(['mount', '-t', 'tmpfs', 'tmpfs', 'can-mount'], capture_output=True,
+                          check=False)
+    if done.returncode == 0:
+        run('umount', 'can-mount')
+    os.rmdir('can-mount')
+    return done.returncode == 0
+
+
+def requires_loop():
+    """Skips unless loop devices can be made."""
+    create('loop-probe', MiB)
+    done = subprocess.run(['losetup', '-f', '--show', 'loop-probe'], capture_output=True, text=True,
+                          check=False)
+    if done.returncode:
+        skip(f'no loop device can be made: {done.stderr.strip()}')
+    run('losetup', '-d', done.stdout.strip())
+
+
 @contextlib.contextmanager
 def loop_device(path, *args):
-    """A loop device on a file; its path. Needs root (requires_root() first)."""
+    """A loop device on a file; its path. requires_loop() comes first."""
     dev = run('losetup', '-f', '--show', *args, path).strip()
     try:
         yield dev
@@ -98,7 +122,7 @@ def loop_device(path, *args):
 
 @contextlib.contextmanager
 def tmpfs(folder, size):
-    """A file system of that size; needs root."""
+    """A file system of that size; only if can_mount()."""
     os.mkdir(folder)
     run('mount', '-t', 'tmpfs', '-o', f'size={size}', 'tmpfs', folder)
     try:
