@@ -10,6 +10,7 @@ void block_drivers_register(void)
         &block_driver_copy_before_write,
         &block_driver_file,
         &block_driver_host_device,
+        &block_driver_nbd,
         &block_driver_null_co,
         &block_driver_raw,
         &block_driver_snapshot_access,

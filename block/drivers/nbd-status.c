@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Block status of the nbd driver, from the meta context that was asked for; see nbd.h. */
+#include "block/drivers/nbd.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* Bits of base:allocation (NBD protocol, "Metadata context").  Those of other contexts mean what they may:
+ * QEMU reads them alike, so that a dirty bitmap's "dirty" shows as a hole. */
+#define STATE_HOLE 1
+#define STATE_ZERO 2
+
+/* Keeps the first extent; libnbd has checked that @entries holds pairs of length and flags. */
+static int got_extents(void *opaque, const char *context, uint64_t offset, uint32_t *entries,
+                       size_t n_entries, int *error)
+{
+    NbdcCommand *cmd = opaque;
+
+    if (strcmp(context, cmd->context) == 0 && offset == cmd->offset && n_entries >= 2) {
+        cmd->extent_bytes = entries[0];
+        cmd->extent_flags = entries[1];
+    }
+    return 0;
+}
+
+static int64_t issue_status(struct nbd_handle *h, NbdcCommand *cmd, nbd_completion_callback done)
+{
+    nbd_extent_callback extent = {.callback = got_extents, .user_data = cmd};
+
+    cmd->extent_bytes = 0;
+    return nbd_aio_block_status(h, cmd->bytes, cmd->offset, extent, done,
+                                LIBNBD_CMD_FLAG_REQ_ONE);
+}
+
+/* Servers have been seen to answer in parts of their own blocks: such a rest counts as data. */
+static void clean_extent(NbdcCommand *cmd, int64_t align)
+{
+    if (cmd->extent_bytes % align == 0) {
+        return;
+    }
+    if (cmd->extent_bytes > align) {
+        cmd->extent_bytes -= cmd->extent_bytes % align;
+    } else {
+        cmd->extent_bytes = align;
+        cmd->extent_flags = 0;
+    }
+}
+
+static unsigned status_flags(const NbdcClient *c, uint32_t flags)
+{
+    /* More than one layer deep is still below the top: neither data of it nor nothing. */
+    if (strcmp(c->context, "qemu:allocation-depth") == 0 && flags > 2) {
+        flags = 2;
+    }
+    return (flags & STATE_HOLE ? 0 : BLOCK_STATUS_DATA) |
+           (flags & STATE_ZERO ? BLOCK_STATUS_ZERO : 0);
+}
+
+static int co_ask(BlockNode *node, int64_t offset, int64_t bytes, BlockStatus *status)
+{
+    const NbdcClient *c = node->state;
+    int64_t align = node->limits.request_alignment;
+    NbdcCommand cmd = {
+        .issue = issue_status,
+        .context = c->context,
+        .offset = offset,
+        .bytes = MIN(MIN(bytes, c->info.size - offset), UINT32_MAX / align * align),
+    };
+    int ret = co_nbdc_command(node, &cmd);
+
+    if (ret < 0) {
+        return ret;
+    }
+    if (cmd.extent_bytes == 0) {
+        return -EIO; /* the server broke the protocol */
+    }
+    clean_extent(&cmd, align);
+    status->flags = BLOCK_STATUS_OFFSET_VALID | status_flags(c, cmd.extent_flags);
+    status->bytes = MIN(cmd.extent_bytes, bytes);
+    return 0;
+}
+
+int nbdc_co_block_status(BlockNode *node, bool want_zero, int64_t offset, int64_t bytes,
+                         BlockStatus *status)
+{
+    const NbdcClient *c = node->state;
+
+    *status = (BlockStatus){
+        .flags = BLOCK_STATUS_OFFSET_VALID | BLOCK_STATUS_DATA,
+        .bytes = bytes,
+        .map = offset,
+        .file = node,
+    };
+    if (offset >= c->info.size) {
+        status->flags = BLOCK_STATUS_ZERO;
+        return 0;
+    }
+    return c->info.can_status ? co_ask(node, offset, bytes, status) : 0;
+}
