@@ -39,7 +39,9 @@ BlockCopy *block_copy_new(const BlockCopyOptions *options)
     }
     make_sets(copy);
     if (staged) {
-        copy->staging = staging_new(copy_n_blocks(copy), copy->block_size, COPY_STAGING_BYTES);
+        copy->staging = staging_new(copy_n_blocks(copy), copy->block_size,
+                                    options->staging_bytes ? options->staging_bytes
+                                                           : COPY_STAGING_BYTES);
     }
     return copy;
 }

@@ -38,6 +38,7 @@ typedef struct BlockCopyOptions {
     BlockCopyMode mode;
     bool break_guest_write; /* a failed save fails the guest's write; else it fails the copy */
     int64_t timeout_ns;     /* of a guest write's wait for saves; 0: none */
+    size_t staging_bytes;   /* STAGED: at least 2 MiB; 0: 64 MiB */
 } BlockCopyOptions;
 
 /* Nothing is selected yet.  Loop 0, graph drained or not in use. */

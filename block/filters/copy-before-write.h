@@ -14,6 +14,7 @@ typedef struct CbwJobOptions {
     bool staged;               /* saves end in memory, and the job's copier moves them */
     bool discard_source;       /* the job discards what it has copied */
     uint64_t min_cluster_size; /* 0: the default */
+    size_t staging_bytes;      /* 0: the default */
     const DirtyBitmap *bitmap; /* what to copy; NULL: all */
 } CbwJobOptions;
 

@@ -208,7 +208,6 @@ void job_start(Job *job, Loop *loop)
     job->started = true;
     g_mutex_lock(&job->lock);
     job->loop = loop;
-    job->busy = !job->drained;
     g_mutex_unlock(&job->lock);
     job_set_status(job, JOB_STATUS_RUNNING);
     co_start_on(loop, co_job_main, job_ref(job));

@@ -1,0 +1,522 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Copies of a live disk against a model: a guest writes to a disk in memory while backup jobs push it, are
+ * paused, cancelled, and fail; while a reader pulls its frozen view; and with little room for saves.
+ *
+ * TIDEMARK_SEED repeats a run, TIDEMARK_ROUNDS sets its length.
+ */
+#include "block/copy/copier.h"
+#include "block/filters/copy-before-write.h"
+#include "block/jobs/backup.h"
+#include "block/node-bitmaps.h"
+#include "qmp-schema/event-sink.h"
+#include "tests/unit/mem-disk.h"
+
+#define SIZE ((3 << 20) + 12800)
+#define GRANULE 65536
+
+static int rounds(void)
+{
+    const char *given = g_getenv("TIDEMARK_ROUNDS");
+
+    return given ? atoi(given) : 40;
+}
+
+/* What the last job came to. */
+typedef struct Outcome {
+    bool completed, cancelled, failed;
+    unsigned errors;
+} Outcome;
+
+static void note_event(const char *name, json_t *data, void *opaque)
+{
+    Outcome *outcome = opaque;
+
+    if (strcmp(name, "BLOCK_JOB_COMPLETED") == 0) {
+        outcome->completed = true;
+        outcome->failed = json_object_get(data, "error") != NULL;
+    }
+    outcome->cancelled |= strcmp(name, "BLOCK_JOB_CANCELLED") == 0;
+    outcome->errors += strcmp(name, "BLOCK_JOB_ERROR") == 0;
+    json_decref(data);
+}
+
+/* As the command does it, with a look at the disk at the instant. */
+static void co_start_backup(const BlockdevBackup *args, BlockNode *source, uint8_t *snapshot)
+{
+    g_autoptr(GError) error = NULL;
+    BlockDrain *drain;
+    BlockJob *job;
+
+    co_control_lock();
+    drain = co_block_drain_begin(source);
+    job = co_backup_prepare(args, NULL, &error);
+    g_assert_no_error(error);
+    memcpy(snapshot, mem_disk(source)->bytes, source->size);
+    co_block_drain_end(drain);
+    block_job_start(job);
+    control_unlock();
+}
+
+static void co_drain_once(BlockNode *node)
+{
+    BlockDrain *drain;
+
+    co_control_lock();
+    drain = co_block_drain_begin(node);
+    g_assert_cmpint(node->in_flight, ==, 0);
+    co_pass();
+    co_block_drain_end(drain);
+    control_unlock();
+}
+
+/* Bothers the job until it is gone. */
+static void co_live_with_job(BlockNode *source, BlockNode *target, bool cancel)
+{
+    Job *job;
+
+    while ((job = job_find("j"))) {
+        switch (test_range(0, cancel ? 12 : 11)) {
+        case 0:
+            job_user_pause(job, NULL);
+            break;
+        case 1:
+        case 2:
+        case 3:
+            job_user_resume(job, NULL);
+            break;
+        case 4:
+            co_drain_once(test_bit() ? source : target);
+            break;
+        case 5:
+            block_job_set_speed((BlockJob *)job, test_bit() ? 0 : 20 << 20, NULL);
+            break;
+        case 11:
+            job_user_cancel(job, test_bit(), NULL);
+            break;
+        }
+        co_sleep_ns(test_range(0, 300000));
+    }
+}
+
+/* I3: where the bitmap is clean the target has what the disk has. */
+static void check_clean_granules(const DirtyBitmap *bitmap, const uint8_t *disk,
+                                 const uint8_t *target)
+{
+    for (int64_t at = 0; at < SIZE; at += GRANULE) {
+        int64_t n = MIN(GRANULE, SIZE - at);
+
+        if (!dirty_bitmap_get(bitmap, at)) {
+            g_assert_cmpint(memcmp(disk + at, target + at, n), ==, 0);
+        }
+    }
+}
+
+static void check_all(const uint8_t *snapshot, const uint8_t *target)
+{
+    for (int64_t at = 0; at < SIZE; at++) {
+        if (snapshot[at] != target[at]) {
+            g_error("byte %" G_GINT64_FORMAT " differs", at);
+        }
+    }
+}
+
+static void random_args(BlockdevBackup *args, BackupPerf *perf)
+{
+    static const BlockdevOnError policies[] = {
+        BLOCKDEV_ON_ERROR_REPORT, BLOCKDEV_ON_ERROR_IGNORE, BLOCKDEV_ON_ERROR_STOP,
+    };
+    bool full = test_range(0, 3) == 0;
+
+    *args = (BlockdevBackup){
+        .job_id = (char *)"j", .device = (char *)"disk", .target = (char *)"copy",
+        .sync = full ? MIRROR_SYNC_MODE_FULL : MIRROR_SYNC_MODE_BITMAP,
+        .bitmap = (char *)"b", .has_bitmap_mode = true,
+        .bitmap_mode = test_bit() ? BITMAP_SYNC_MODE_ON_SUCCESS : BITMAP_SYNC_MODE_ALWAYS,
+        .has_on_source_error = true, .on_source_error = policies[test_range(0, 3)],
+        .has_on_target_error = true, .on_target_error = policies[test_range(0, 3)],
+        .x_perf = test_bit() ? perf : NULL,
+    };
+    *perf = (BackupPerf){
+        .has_max_workers = true, .max_workers = test_range(1, 5),
+        .has_max_chunk = true, .max_chunk = 65536 * test_range(1, 5),
+    };
+}
+
+typedef struct PushTest {
+    BlockNode *disk, *copy;
+    DirtyBitmap *bitmap;
+    MemGuest guest;
+    Outcome outcome;
+    uint8_t *snapshot;
+} PushTest;
+
+static void co_push_round(PushTest *t)
+{
+    bool errors = test_range(0, 3) == 0;
+    BlockdevBackup args;
+    BackupPerf perf;
+
+    random_args(&args, &perf);
+    t->outcome = (Outcome){ 0 };
+    if (errors) {
+        mem_disk(t->disk)->read_errors = test_bit() ? 10 : 0;
+        mem_disk(t->copy)->write_errors = test_bit() ? 20 : 0;
+    }
+    co_start_backup(&args, t->disk, t->snapshot);
+    co_live_with_job(t->disk, t->copy, test_bit());
+    mem_disk(t->disk)->read_errors = mem_disk(t->copy)->write_errors = 0;
+    g_assert_true(t->outcome.completed || t->outcome.cancelled);
+    if (t->outcome.completed && !t->outcome.failed && t->outcome.errors == 0) {
+        /* Granules that were clean at the instant are equal by the rounds before. */
+        check_all(t->snapshot, mem_disk(t->copy)->bytes);
+    }
+    if (t->outcome.failed) {
+        g_assert_cmpuint(t->outcome.errors, >, 0);
+    }
+}
+
+/* Holds the guest still for a look. */
+static void co_check_bits(PushTest *t)
+{
+    BlockDrain *drain;
+
+    co_control_lock();
+    drain = co_block_drain_begin(t->disk);
+    g_assert_false(dirty_bitmap_busy(t->bitmap));
+    check_clean_granules(t->bitmap, mem_disk(t->disk)->bytes, mem_disk(t->copy)->bytes);
+    co_block_drain_end(drain);
+    control_unlock();
+}
+
+static void co_push(void *opaque)
+{
+    PushTest t = { .snapshot = g_malloc(SIZE) };
+    int succeeded = 0;
+
+    co_control_lock();
+    t.disk = co_mem_open("disk", SIZE);
+    t.copy = co_mem_open("copy", SIZE);
+    t.bitmap = block_node_bitmap_add(t.disk, "b", GRANULE, NULL);
+    qmp_event_set_sink(note_event, &t.outcome);
+    co_guest_start(&t.guest, t.disk, t.disk);
+    t.guest.may_fail_to_read = true;
+    control_unlock();
+    for (int i = 0; i < rounds(); i++) {
+        co_push_round(&t);
+        co_check_bits(&t);
+        succeeded += t.outcome.completed && !t.outcome.failed;
+    }
+    g_test_message("%d of %d backups succeeded; longest guest request %" G_GINT64_FORMAT " us",
+                   succeeded, rounds(), t.guest.max_latency_ns / 1000);
+    co_control_lock();
+    g_assert_cmpuint(t.guest.failed, ==, 0); /* I5 */
+    g_assert_cmpuint(t.disk->parents->len, ==, 1);
+    co_guest_stop(&t.guest);
+    co_block_node_unref(t.disk);
+    co_block_node_unref(t.copy);
+    control_unlock();
+    qmp_event_set_sink(NULL, NULL);
+    g_free(t.snapshot);
+}
+
+/* --- pull --- */
+
+typedef struct PullTest {
+    BlockNode *disk, *scratch, *cbw, *view;
+    MemGuest guest;
+    TestUser reader;
+    uint8_t *snapshot;
+    uint8_t *gone; /* a byte for each cluster that was discarded */
+} PullTest;
+
+static bool any_gone(const PullTest *t, int64_t offset, int64_t bytes)
+{
+    for (int64_t c = offset / GRANULE; c <= (offset + bytes - 1) / GRANULE; c++) {
+        if (t->gone[c]) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void co_pull_read(PullTest *t, int64_t offset, int64_t bytes)
+{
+    g_autofree uint8_t *buf = g_malloc(bytes);
+    int ret = co_block_read_buf(t->reader.child, offset, buf, bytes);
+
+    if (any_gone(t, offset, bytes)) {
+        g_assert_cmpint(ret, ==, -EACCES);
+    } else {
+        g_assert_cmpint(ret, ==, 0);
+        g_assert_cmpint(memcmp(buf, t->snapshot + offset, bytes), ==, 0);
+    }
+}
+
+static void co_pull_status(PullTest *t, int64_t offset, int64_t bytes)
+{
+    BlockStatus status;
+    int ret = co_block_status(t->reader.child, true, offset, bytes, &status);
+
+    if (any_gone(t, offset, bytes)) {
+        g_assert_cmpint(ret, ==, -EACCES);
+        return;
+    }
+    g_assert_cmpint(ret, ==, 0);
+    g_assert_cmpint(status.bytes, >, 0);
+    g_assert_cmpint(status.bytes, <=, bytes);
+    if (status.flags & BLOCK_STATUS_ZERO) {
+        g_assert_true(buffer_is_zero(t->snapshot + offset, status.bytes));
+    }
+}
+
+static void co_pull_discard(PullTest *t)
+{
+    int64_t c = test_range(0, SIZE / GRANULE + 1);
+
+    t->gone[c] = 1;
+    g_assert_cmpint(co_block_discard(t->reader.child, c * GRANULE,
+                                     MIN(GRANULE, SIZE - c * GRANULE)), ==, 0);
+}
+
+static void co_pull_read_some(PullTest *t)
+{
+    for (int i = 0; i < 150; i++) {
+        int64_t offset = test_range(0, SIZE);
+        int64_t bytes = test_range(1, i % 10 ? 100000 : 1 << 20);
+
+        bytes = MIN(SIZE - offset, bytes);
+        switch (test_range(0, 8)) {
+        case 0:
+            co_pull_status(t, offset, bytes);
+            break;
+        case 1:
+            if (i % 8 == 0) {
+                co_pull_discard(t);
+            }
+            break;
+        default:
+            co_pull_read(t, offset, bytes);
+        }
+    }
+}
+
+static void co_pull_round(PullTest *t)
+{
+    co_control_lock();
+    t->scratch = co_mem_open("scratch", SIZE);
+    t->cbw = co_open_json("{'driver': 'copy-before-write', 'node-name': 'cbw', 'file': 'disk', "
+                          "'target': 'scratch', 'discard': 'unmap'}");
+    t->view = co_open_json("{'driver': 'snapshot-access', 'node-name': 'view', 'file': 'cbw', "
+                           "'discard': 'unmap'}");
+    memcpy(t->snapshot, mem_disk(t->disk)->bytes, SIZE);
+    memset(t->gone, 0, SIZE / GRANULE + 1);
+    co_guest_start(&t->guest, t->cbw, t->disk);
+    g_assert_true(co_test_user_init(&t->reader, t->view,
+                                    BLOCK_PERM_CONSISTENT_READ | BLOCK_PERM_WRITE, BLOCK_PERM_ALL,
+                                    NULL));
+    control_unlock();
+    co_pull_read_some(t);
+    co_control_lock();
+    co_block_user_free(t->reader.user);
+    co_guest_stop(&t->guest);
+    co_block_node_unref(t->view);
+    co_block_node_unref(t->cbw);
+    co_block_node_unref(t->scratch);
+    control_unlock();
+}
+
+static void co_pull(void *opaque)
+{
+    PullTest t = { .snapshot = g_malloc(SIZE), .gone = g_malloc0(SIZE / GRANULE + 1) };
+
+    co_control_lock();
+    t.disk = co_mem_open("disk", SIZE);
+    control_unlock();
+    for (int i = 0; i < rounds() / 4; i++) {
+        co_pull_round(&t);
+    }
+    co_control_lock();
+    co_block_node_unref(t.disk);
+    control_unlock();
+    g_free(t.snapshot);
+    g_free(t.gone);
+}
+
+/* --- a failing scratch --- */
+
+static void co_failing_scratch(void *opaque)
+{
+    bool break_guest = GPOINTER_TO_INT(opaque);
+    PullTest t = { 0 };
+    uint8_t byte;
+
+    co_control_lock();
+    t.disk = co_mem_open("disk", SIZE);
+    t.scratch = co_mem_open("scratch", SIZE);
+    t.cbw = co_open_json("{'driver': 'copy-before-write', 'node-name': 'cbw', 'file': 'disk', "
+                         "'target': 'scratch', 'on-cbw-error': '%s'}",
+                         break_guest ? "break-guest-write" : "break-snapshot");
+    t.view = co_open_json("{'driver': 'snapshot-access', 'node-name': 'view', 'file': 'cbw'}");
+    co_guest_start(&t.guest, t.cbw, t.disk);
+    t.guest.may_fail = break_guest;
+    mem_disk(t.scratch)->write_errors = 300;
+    g_assert_true(co_test_user_init(&t.reader, t.view, BLOCK_PERM_CONSISTENT_READ, BLOCK_PERM_ALL,
+                                    NULL));
+    co_sleep_ns(20000000);
+    if (break_guest) {
+        g_assert_cmpuint(t.guest.failed, >, 0);
+        g_assert_cmpint(co_block_read_buf(t.reader.child, 0, &byte, 1), ==, 0);
+    } else {
+        g_assert_cmpint(co_block_read_buf(t.reader.child, 0, &byte, 1), ==, -EACCES);
+    }
+    mem_disk(t.scratch)->write_errors = 0;
+    co_block_user_free(t.reader.user);
+    co_guest_stop(&t.guest);
+    co_block_node_unref(t.view);
+    co_block_node_unref(t.cbw);
+    co_block_node_unref(t.scratch);
+    co_block_node_unref(t.disk);
+    control_unlock();
+}
+
+/* The save takes longer than cbw-timeout: the guest gets an error, and the save goes on. */
+static void co_timeout(void *opaque)
+{
+    uint8_t bytes[512] = { 1 };
+    PullTest t = { 0 };
+    TestUser guest;
+
+    co_control_lock();
+    t.disk = co_mem_open("disk", SIZE);
+    t.scratch = co_mem_open("scratch", SIZE);
+    t.cbw = co_open_json("{'driver': 'copy-before-write', 'node-name': 'cbw', 'file': 'disk', "
+                         "'target': 'scratch', 'cbw-timeout': 1}");
+    mem_disk(t.scratch)->slow_ns = 1300000000;
+    g_assert_true(co_test_user_init(&guest, t.cbw, BLOCK_PERM_WRITE, BLOCK_PERM_ALL, NULL));
+    g_assert_cmpint(co_block_write_buf(guest.child, 0, bytes, sizeof(bytes), 0), ==, -ETIMEDOUT);
+    g_assert_cmpint(co_block_write_buf(guest.child, 0, bytes, sizeof(bytes), 0), ==, 0);
+    co_block_user_free(guest.user);
+    co_block_node_unref(t.cbw);
+    co_block_node_unref(t.scratch);
+    co_block_node_unref(t.disk);
+    control_unlock();
+}
+
+/* --- little room --- */
+
+#define ROOM_SIZE (12 << 20)
+
+static void ignore(void *opaque)
+{
+}
+
+/* A target so slow that saves fill their memory: the guest waits, nothing locks up, no byte is wrong. */
+static void co_little_room(void *opaque)
+{
+    g_autofree uint8_t *snapshot = NULL;
+    RateLimit limit = { 0 };
+    Progress progress = { 0 };
+    CbwJobOptions options = { .staged = true, .staging_bytes = 2 << 20 };
+    BlockNode *disk, *copy, *cbw;
+    MemGuest guest;
+    Copier *copier;
+
+    co_control_lock();
+    disk = co_mem_open("disk", ROOM_SIZE);
+    copy = co_mem_open("copy", ROOM_SIZE);
+    memset(mem_disk(disk)->bytes, 0x55, ROOM_SIZE);
+    snapshot = g_memdup2(mem_disk(disk)->bytes, ROOM_SIZE);
+    cbw = co_cbw_open_for_job(disk, copy, &options, NULL);
+    copier = copier_new(&(CopierOptions){
+        .copy = cbw_node_copy(cbw), .max_workers = 2, .max_chunk = 65536, .limit = &limit,
+        .progress = &progress, .notify = ignore,
+    });
+    mem_disk(copy)->slow_ns = 500000;
+    co_guest_start(&guest, cbw, disk);
+    while (!copier_done(copier)) {
+        copier_pump(copier);
+        co_sleep_ns(200000);
+    }
+    co_guest_stop(&guest);
+    g_assert_cmpint(memcmp(snapshot, mem_disk(copy)->bytes, ROOM_SIZE), ==, 0);
+    copier_free(copier);
+    co_block_node_unref(cbw);
+    co_block_node_unref(copy);
+    co_block_node_unref(disk);
+    control_unlock();
+}
+
+/* --- */
+
+typedef struct Body {
+    CoFn *fn;
+    void *opaque;
+} Body;
+
+static void co_body(void *opaque)
+{
+    Body *body = opaque;
+
+    control_init(loop_current());
+    block_drivers_register();
+    block_driver_register(&mem_driver);
+    body->fn(body->opaque);
+}
+
+static void run(CoFn *fn, void *opaque)
+{
+    Body body = { fn, opaque };
+
+    run_in_co(co_body, &body);
+}
+
+static void test_push(void)
+{
+    run(co_push, NULL);
+}
+
+static void test_pull(void)
+{
+    run(co_pull, NULL);
+}
+
+static void test_break_guest_write(void)
+{
+    run(co_failing_scratch, GINT_TO_POINTER(true));
+}
+
+static void test_break_snapshot(void)
+{
+    run(co_failing_scratch, GINT_TO_POINTER(false));
+}
+
+static void test_timeout(void)
+{
+    run(co_timeout, NULL);
+}
+
+static void test_little_room(void)
+{
+    run(co_little_room, NULL);
+}
+
+int main(int argc, char **argv)
+{
+    const char *given = g_getenv("TIDEMARK_SEED");
+    uint32_t seed = given ? strtoul(given, NULL, 0) : g_random_int();
+    int ret;
+
+    g_test_init(&argc, &argv, NULL);
+    test_rand = g_rand_new_with_seed(seed);
+    g_test_message("TIDEMARK_SEED=%u", seed);
+    g_test_add_func("/block-copy/push", test_push);
+    g_test_add_func("/block-copy/pull", test_pull);
+    g_test_add_func("/block-copy/break-guest-write", test_break_guest_write);
+    g_test_add_func("/block-copy/break-snapshot", test_break_snapshot);
+    g_test_add_func("/block-copy/timeout", test_timeout);
+    g_test_add_func("/block-copy/little-room", test_little_room);
+    ret = g_test_run();
+    g_rand_free(test_rand);
+    return ret;
+}
