@@ -24,6 +24,15 @@ static int flush_driver(BlockNode *node)
     return ret;
 }
 
+/*
+ * What a filter writes beside the data that it shows is no part of it: the target of a backup must
+ * neither delay a guest's flush nor fail it (I5).
+ */
+static bool belongs_to_node(const BlockNode *node, const BlockChild *child)
+{
+    return !node->driver->is_filter || (child->role & BLOCK_ROLE_FILTERED);
+}
+
 static int flush_children(BlockNode *node)
 {
     int ret = 0;
@@ -31,7 +40,8 @@ static int flush_children(BlockNode *node)
     for (unsigned i = 0; i < node->children->len; i++) {
         BlockChild *child = node->children->pdata[i];
 
-        if (child->perm & (BLOCK_PERM_WRITE | BLOCK_PERM_WRITE_UNCHANGED)) {
+        if (belongs_to_node(node, child) &&
+            (child->perm & (BLOCK_PERM_WRITE | BLOCK_PERM_WRITE_UNCHANGED))) {
             int child_ret = co_block_flush(child);
 
             ret = ret ? ret : child_ret;

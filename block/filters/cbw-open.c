@@ -15,11 +15,13 @@
 
 static bool cluster_size_of(uint64_t min_cluster_size, int64_t *cluster_size, GError **errp)
 {
-    if (min_cluster_size > (uint64_t)INT64_MAX ||
-        (min_cluster_size > MAX_CLUSTER && is_power_of_two(min_cluster_size))) {
-        return tm_error_set(errp, "min-cluster-size too large: %" PRIu64 " > %" PRIi64,
-                            min_cluster_size,
-                            min_cluster_size > (uint64_t)INT64_MAX ? INT64_MAX : MAX_CLUSTER);
+    int64_t max = is_power_of_two((int64_t)MIN(min_cluster_size, INT64_MAX)) ? MAX_CLUSTER
+                                                                           : INT64_MAX;
+
+    if (min_cluster_size > (uint64_t)max) {
+        return tm_error_set(errp, "Cannot create block-copy-state: "
+                            "min-cluster-size too large: %" PRIu64 " > %" PRIi64,
+                            min_cluster_size, max);
     }
     if (min_cluster_size && !is_power_of_two(min_cluster_size)) {
         return tm_error_set(errp, "Cannot create block-copy-state: "
