@@ -68,11 +68,18 @@ def failed(d, id='j'):
 
 
 def cancel(d, id='j'):
-    """Cancels a job and waits until it is gone; returns the data of BLOCK_JOB_CANCELLED."""
+    """Cancels a job and waits until it is gone; returns the data of BLOCK_JOB_CANCELLED. (QEMU does not notice a cancel
+    before the first piece is copied until the speed lets the next one through, so the limit is lifted, too.)"""
     d.cmd('job-cancel', id=id)
+    release(d, id)
     data = d.event('BLOCK_JOB_CANCELLED', device=id)
     gone(d, id)
     return data
+
+
+def first_piece(d, id='j'):
+    """Waits until a held job has copied its first piece and sleeps."""
+    return wait_until(lambda: (b := block_job(d, id)) and b['offset'] and not b['busy'], f'first piece of {id}')
 
 
 def gone(d, id='j'):
@@ -100,8 +107,9 @@ def do_backup(d, device, target, job_id='j', sync='full', **kw):
 
 
 def release(d, id='j', speed=0):
-    """Lets a job go that was started with speed=HOLD."""
-    d.cmd('block-job-set-speed', device=id, speed=speed)
+    """Lets a job go that was started with speed=HOLD, if it has not come to its end without."""
+    reply = d.execute('block-job-set-speed', device=id, speed=speed)
+    assert 'return' in reply or (job(d, id) or {}).get('status') not in ('running', 'paused'), reply
 
 
 def action(type, **data):
