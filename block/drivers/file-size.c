@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Size of files and devices: what it is, what is allocated, and changing it. */
 #include "block/drivers/file.h"
+#include "block/drivers/drivers.h"
 #include "io/worker.h"
 #include "util/error.h"
 
@@ -30,8 +31,9 @@ int64_t file_length(int fd, mode_t kind)
 int64_t file_co_get_size(BlockNode *node)
 {
     const FileState *s = node->state;
+    int64_t length = file_length(s->fd, s->kind);
 
-    return file_length(s->fd, s->kind);
+    return length < 0 ? length : block_whole_sectors(length);
 }
 
 typedef struct Resize {

@@ -125,24 +125,18 @@ static void file_refresh_limits(BlockNode *node)
     node->limits.max_iov = IOV_MAX;
 }
 
-/* A node with force-share takes part in no refusal but its own ("-U" of QEMU's tools). */
-static unsigned effective_shared(const BlockNode *node, unsigned shared)
-{
-    return node->options.force_share ? BLOCK_PERM_ALL : shared;
-}
-
 static bool file_perm_check(BlockNode *node, unsigned perm, unsigned shared, GError **errp)
 {
     FileState *s = node->state;
 
-    return lock_bytes_check(&s->lock, perm, effective_shared(node, shared), errp);
+    return lock_bytes_check(&s->lock, perm, shared, errp);
 }
 
 static void file_perm_commit(BlockNode *node, unsigned perm, unsigned shared)
 {
     FileState *s = node->state;
 
-    lock_bytes_commit(&s->lock, perm, effective_shared(node, shared));
+    lock_bytes_commit(&s->lock, perm, shared);
 }
 
 static void file_perm_abort(BlockNode *node)

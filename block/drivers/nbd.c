@@ -12,7 +12,6 @@
 #define MAX_STRING 4096
 /* The most that servers must take in one request if they do not say so. */
 #define MAX_TRANSFER (32 << 20)
-#define SECTOR 512
 
 #define NS_PER_SECOND INT64_C(1000000000)
 
@@ -122,7 +121,7 @@ static int64_t nbdc_co_get_size(BlockNode *node)
 {
     const NbdcClient *c = node->state;
 
-    return c->info.size;
+    return block_whole_sectors(c->info.size);
 }
 
 static bool is_power_of_two(int64_t value)
@@ -139,7 +138,7 @@ static int64_t min_block(const NbdcInfo *info)
     if (is_power_of_two(info->min_block) && info->min_block <= MAX_TRANSFER) {
         return info->min_block;
     }
-    return info->can_status || info->size % SECTOR ? 1 : SECTOR;
+    return info->can_status || info->size % BLOCK_SECTOR ? 1 : BLOCK_SECTOR;
 }
 
 static void nbdc_refresh_limits(BlockNode *node)

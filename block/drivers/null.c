@@ -98,7 +98,7 @@ static int null_co_block_status(BlockNode *node, bool want_zero, int64_t offset,
 
 static int64_t null_co_get_size(BlockNode *node)
 {
-    return ((const NullState *)node->state)->size;
+    return block_whole_sectors(((const NullState *)node->state)->size);
 }
 
 static int64_t null_co_allocated_size(BlockNode *node)
