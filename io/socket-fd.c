@@ -16,6 +16,8 @@ typedef struct FdSocket {
     int fd;
     CoOp *receiving;  /* the receive that waits, if any */
     bool interrupted; /* a receive is still to be told */
+    CoOp *sending;    /* the same for sends that can be interrupted */
+    bool send_interrupted;
 } FdSocket;
 
 static ssize_t co_fd_recv(Socket *base, void *buf, size_t len)
@@ -51,14 +53,11 @@ static void fd_interrupt(Socket *base)
 }
 
 /* Sends a first part of @data; the number of bytes or -errno. */
-static int co_send_some(FdSocket *socket, const IoSlice *data)
+static int co_send_part(FdSocket *socket, const IoSlice *data, int flags, CoOp *op)
 {
-    /* MSG_WAITALL makes the kernel itself go on after a short send. */
-    const int flags = MSG_NOSIGNAL | MSG_WAITALL;
     struct io_uring_sqe *sqe;
     struct msghdr msg;
     IovWindow window;
-    CoOp op;
     int res;
 
     iov_window_open(&window, data);
@@ -70,7 +69,7 @@ static int co_send_some(FdSocket *socket, const IoSlice *data)
         msg = (struct msghdr){.msg_iov = (struct iovec *)window.iov, .msg_iovlen = window.niov};
         io_uring_prep_sendmsg(sqe, socket->fd, &msg, (unsigned)flags);
     }
-    res = co_op_run(&op, sqe);
+    res = co_op_run(op, sqe);
     iov_window_close(&window);
     return res;
 }
@@ -82,7 +81,9 @@ static int co_fd_send(Socket *base, const IoSlice *data)
 
     while (done < data->len) {
         IoSlice rest = io_slice_sub(data, done, data->len - done);
-        int res = co_send_some(socket, &rest);
+        CoOp op;
+        /* MSG_WAITALL makes the kernel itself go on after a short send. */
+        int res = co_send_part(socket, &rest, MSG_NOSIGNAL | MSG_WAITALL, &op);
 
         if (res < 0 && res != -EINTR && res != -EAGAIN) {
             return res;
@@ -90,6 +91,35 @@ static int co_fd_send(Socket *base, const IoSlice *data)
         done += res > 0 ? (size_t)res : 0;
     }
     return 0;
+}
+
+/* Without MSG_WAITALL: an operation that waits has sent nothing yet, and can be cancelled. */
+static ssize_t co_fd_send_some(Socket *base, const IoSlice *data)
+{
+    FdSocket *socket = (FdSocket *)base;
+    CoOp op;
+    int res;
+
+    do {
+        if (socket->send_interrupted) {
+            socket->send_interrupted = false;
+            return -EINTR;
+        }
+        socket->sending = &op;
+        res = co_send_part(socket, data, MSG_NOSIGNAL, &op);
+        socket->sending = NULL;
+    } while (res == -EINTR || res == -EAGAIN || (res == -ECANCELED && socket->send_interrupted));
+    return res;
+}
+
+static void fd_interrupt_send(Socket *base)
+{
+    FdSocket *socket = (FdSocket *)base;
+
+    if (!socket->send_interrupted && socket->sending) {
+        co_op_cancel(socket->sending);
+    }
+    socket->send_interrupted = true;
 }
 
 static void fd_shutdown(Socket *base)
@@ -115,6 +145,8 @@ static const SocketOps fd_ops = {
     .co_recv = co_fd_recv,
     .co_send = co_fd_send,
     .interrupt = fd_interrupt,
+    .co_send_some = co_fd_send_some,
+    .interrupt_send = fd_interrupt_send,
     .shutdown = fd_shutdown,
     .fd = fd_fd,
     .free = fd_free,

@@ -47,6 +47,16 @@ int co_socket_send_buf(Socket *socket, const void *buf, size_t len)
     return co_socket_send(socket, &slice);
 }
 
+ssize_t co_socket_send_some(Socket *socket, const IoSlice *data)
+{
+    return socket->ops->co_send_some(socket, data);
+}
+
+void socket_interrupt_send(Socket *socket)
+{
+    socket->ops->interrupt_send(socket);
+}
+
 void socket_interrupt(Socket *socket)
 {
     socket->ops->interrupt(socket);

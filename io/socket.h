@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Stream sockets: six operations behind a table, so that TLS is a socket that wraps another.
+ * Stream sockets: a few operations behind a table, so that TLS is a socket that wraps another.
  *
  * A Socket belongs to one loop at a time: the loop on which its co_ functions are called.  At
  * most one coroutine receives and one sends at a time.
@@ -17,6 +17,9 @@ typedef struct SocketOps {
     ssize_t (*co_recv)(Socket *socket, void *buf, size_t len);
     int (*co_send)(Socket *socket, const IoSlice *data);
     void (*interrupt)(Socket *socket);
+    /* These two only where sessions on the socket move between loops. */
+    ssize_t (*co_send_some)(Socket *socket, const IoSlice *data);
+    void (*interrupt_send)(Socket *socket);
     void (*shutdown)(Socket *socket);
     int (*fd)(const Socket *socket);
     void (*free)(Socket *socket);
@@ -46,6 +49,15 @@ G_GNUC_WARN_UNUSED_RESULT int co_socket_recv_all(Socket *socket, void *buf, size
 /* Sends all of it: 0 or -errno. */
 G_GNUC_WARN_UNUSED_RESULT int co_socket_send(Socket *socket, const IoSlice *data);
 G_GNUC_WARN_UNUSED_RESULT int co_socket_send_buf(Socket *socket, const void *buf, size_t len);
+
+/*
+ * Sends 1 to data->len bytes and returns how many, or -errno; -EINTR after socket_interrupt_send()
+ * (nothing lost).
+ */
+G_GNUC_WARN_UNUSED_RESULT ssize_t co_socket_send_some(Socket *socket, const IoSlice *data);
+
+/* Makes the co_socket_send_some() that waits now, or else the next one, return -EINTR. */
+void socket_interrupt_send(Socket *socket);
 
 /*
  * Makes the receive that waits now (or else the next one) return -EINTR; so that a session that

@@ -140,33 +140,31 @@ static void finish(NbdRequest *request)
 
 /* --- Sending --- */
 
-static unsigned iov_add(struct iovec *iov, unsigned n, void *base, size_t len)
+static void iov_add(NbdSession *session, void *base, size_t len)
 {
-    if (len == 0) {
-        return n;
+    if (len > 0) {
+        session->iov[session->n_iov++] = (struct iovec){ .iov_base = base, .iov_len = len };
+        session->batch_len += len;
     }
-    iov[n] = (struct iovec){ .iov_base = base, .iov_len = len };
-    return n + 1;
 }
 
-/* Gathers ready replies, from the first chunk that was not sent on, into the iovecs. */
-static unsigned gather(NbdSession *session)
+/* Makes a batch of ready replies, from the first chunk that was in none yet. */
+static void gather(NbdSession *session)
 {
-    unsigned n = 0;
-
+    session->n_iov = 0;
+    session->batch_len = session->batch_sent = 0;
     for (NbdRequest *request = session->ready; request; request = request->next) {
-        while (request->n_sent < request->n_chunks) {
-            NbdChunk *chunk = &request->chunks[request->n_sent];
+        while (request->n_gathered < request->n_chunks) {
+            NbdChunk *chunk = &request->chunks[request->n_gathered];
 
-            if (n + 2 > NBD_MAX_IOV) {
-                return n;
+            if (session->n_iov + 2 > NBD_MAX_IOV) {
+                return;
             }
-            n = iov_add(session->iov, n, chunk->head, chunk->head_len);
-            n = iov_add(session->iov, n, chunk->payload, chunk->payload_len);
-            request->n_sent++;
+            iov_add(session, chunk->head, chunk->head_len);
+            iov_add(session, chunk->payload, chunk->payload_len);
+            request->n_gathered++;
         }
     }
-    return n;
 }
 
 /* Gives back the requests whose reply is sent; all of them when the connection is broken. */
@@ -175,7 +173,7 @@ static void reap(NbdSession *session)
     NbdRequest *request;
 
     while ((request = session->ready) &&
-           (session->dead || request->n_sent == request->n_chunks)) {
+           (session->dead || request->n_gathered == request->n_chunks)) {
         session->ready = request->next;
         nbd_request_free(request);
     }
@@ -184,20 +182,35 @@ static void reap(NbdSession *session)
     }
 }
 
+/* Sends what is left of the batch; false when it was stopped, to go on later. */
+static bool co_send_batch(NbdSession *session)
+{
+    IoSlice batch = io_slice(session->iov, session->n_iov);
+
+    while (session->batch_sent < session->batch_len && !session->dead) {
+        size_t left = session->batch_len - session->batch_sent;
+        IoSlice rest = io_slice_sub(&batch, session->batch_sent, left);
+        ssize_t n = session->must_leave ? -EINTR : co_socket_send_some(session->socket, &rest);
+
+        if (n == -EINTR && session->must_leave) {
+            return false;
+        }
+        if (n > 0) {
+            session->batch_sent += n;
+        } else if (n != -EINTR) {
+            nbd_session_disconnect(session);
+        }
+    }
+    return true;
+}
+
 static void co_send_ready(void *opaque)
 {
     NbdSession *session = opaque;
 
-    while (session->ready) {
-        if (!session->dead) {
-            unsigned n = gather(session);
-            IoSlice data = io_slice(session->iov, n);
-
-            if (co_socket_send(session->socket, &data) < 0) {
-                nbd_session_disconnect(session);
-            }
-        }
+    while (session->ready && co_send_batch(session)) {
         reap(session);
+        gather(session);
     }
     session->sending = false;
     co_queue_wake_all(&session->wake);
@@ -205,7 +218,20 @@ static void co_send_ready(void *opaque)
 
 static void send_turn(void *opaque)
 {
-    co_start(co_send_ready, opaque);
+    NbdSession *session = opaque;
+
+    if (session->batch_sent == session->batch_len) {
+        gather(session);
+    }
+    co_start(co_send_ready, session);
+}
+
+static void send_at_end_of_turn(NbdSession *session)
+{
+    if (!session->sending && session->ready) {
+        session->sending = true;
+        loop_defer(&session->send_later);
+    }
 }
 
 void nbd_reply_send(NbdRequest *request)
@@ -216,15 +242,19 @@ void nbd_reply_send(NbdRequest *request)
     request->next = NULL;
     *session->ready_tail = request;
     session->ready_tail = &request->next;
-    if (!session->sending) {
-        session->sending = true;
-        loop_defer(&session->send_later);
+    send_at_end_of_turn(session);
+}
+
+void nbd_replies_interrupt(NbdSession *session)
+{
+    if (session->sending) {
+        socket_interrupt_send(session->socket);
     }
 }
 
-bool nbd_replies_idle(const NbdSession *session)
+void nbd_replies_resume(NbdSession *session)
 {
-    return !session->sending;
+    send_at_end_of_turn(session);
 }
 
 void nbd_replies_init(NbdSession *session)

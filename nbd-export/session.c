@@ -4,9 +4,6 @@
 
 #include "block/control.h"
 
-/* How long replies that the client does not take may hold up a move of the graph. */
-#define SETTLE_NS (500 * 1000 * 1000LL)
-
 /* --- Request objects --- */
 
 NbdRequest *nbd_request_new(NbdSession *session)
@@ -25,7 +22,7 @@ NbdRequest *nbd_request_new(NbdSession *session)
     session->n_requests++;
     request->chunks = request->inline_chunks;
     request->max_chunks = G_N_ELEMENTS(request->inline_chunks);
-    request->n_chunks = request->n_sent = 0;
+    request->n_chunks = request->n_gathered = 0;
     request->buffer = NULL;
     return request;
 }
@@ -64,6 +61,7 @@ void nbd_session_ask_to_leave(NbdSession *session)
 {
     session->must_leave = true;
     socket_interrupt(session->socket);
+    nbd_replies_interrupt(session);
     co_queue_wake_all(&session->wake);
 }
 
@@ -73,31 +71,21 @@ void nbd_session_resume(NbdSession *session)
 }
 
 /*
- * Waits until replies are sent. They are held up only by a client that does not read, who must not
- * hold up a move of the graph: he loses his connection.
+ * Follows the graph to its new loop. The graph is drained: no request of ours is under way, and a
+ * reply that is half sent goes on there.
  */
-static void co_settle(NbdSession *session)
-{
-    int64_t deadline = loop_now_ns() + SETTLE_NS;
-
-    while (!nbd_replies_idle(session)) {
-        if (!co_queue_wait_until(&session->wake, deadline)) {
-            nbd_session_disconnect(session);
-            deadline = INT64_MAX;
-        }
-    }
-}
-
-/* Follows the graph to its new loop. The graph is drained: no request of ours is under way. */
 static void co_follow(NbdSession *session)
 {
-    co_settle(session);
+    while (session->sending) {
+        co_queue_wait(&session->wake);
+    }
     session->must_leave = false;
     nbd_export_leave(session->export, session);
     co_move(control_loop());
     if (!co_nbd_export_enter(session->export, session)) {
         nbd_session_disconnect(session);
     }
+    nbd_replies_resume(session);
 }
 
 /* Waits for something that nbd_session_*() or a finished request brings; follows the graph. */
@@ -361,7 +349,7 @@ static void session_free(NbdSession *session)
 /* Requests that were started end, and their replies go out, unless the connection is broken. */
 static void co_finish(NbdSession *session)
 {
-    while (session->n_requests || !nbd_replies_idle(session)) {
+    while (session->n_requests || session->sending) {
         co_wait(session);
     }
     nbd_session_disconnect(session);

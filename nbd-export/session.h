@@ -48,7 +48,7 @@ typedef struct NbdRequest {
 
     /* The reply; the chunks go out in order. */
     NbdChunk *chunks;    /* inline_chunks, or allocated where those do not suffice */
-    unsigned n_chunks, max_chunks, n_sent;
+    unsigned n_chunks, max_chunks, n_gathered;
     NbdChunk inline_chunks[2];
 } NbdRequest;
 
@@ -72,9 +72,11 @@ struct NbdSession {
     NbdBufferPool buffers;
 
     NbdRequest *ready, **ready_tail; /* replies to be sent */
-    bool sending;
+    bool sending;            /* a sender runs, or will at the end of the turn */
     LoopDeferred send_later;
-    struct iovec iov[NBD_MAX_IOV];
+    struct iovec iov[NBD_MAX_IOV]; /* the batch that is being sent */
+    unsigned n_iov;
+    size_t batch_len, batch_sent;  /* bytes of it */
 };
 
 /*
@@ -111,8 +113,10 @@ void nbd_reply_status(NbdRequest *request, GByteArray *wire); /* takes over @wir
 /* An error with its text (takes it over; may be NULL); @offset where only what lies from there on failed. */
 void nbd_reply_error(NbdRequest *request, uint32_t error, char *message, const uint64_t *offset);
 void nbd_reply_send(NbdRequest *request);
-/* Is no reply waiting and none being sent? */
-bool nbd_replies_idle(const NbdSession *session);
 void nbd_replies_init(NbdSession *session);
+/* Stops the sender, which may be waiting for a client that does not read, as soon as it can be. */
+void nbd_replies_interrupt(NbdSession *session);
+/* Goes on where it was stopped, perhaps on another loop. */
+void nbd_replies_resume(NbdSession *session);
 
 #endif
