@@ -6,6 +6,9 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "qmp-schema/json-text.h"
+#include "util/error.h"
+
 typedef enum State {
     STATE_BETWEEN, /* no value has begun */
     STATE_PLAIN,   /* inside a value, outside of strings */
@@ -16,7 +19,7 @@ typedef enum State {
 struct JsonStream {
     JsonStreamFn *fn;
     void *opaque;
-    GString *text; /* the value so far, with double quotes only */
+    GString *text; /* the value so far */
     State state;
     char quote; /* of the string that is being read */
     unsigned depth;
@@ -60,14 +63,11 @@ static void fail(JsonStream *stream, const char *error)
 
 static void finish(JsonStream *stream)
 {
-    json_error_t error;
-    json_t *value = json_loadb(stream->text->str, stream->text->len,
-                               JSON_DECODE_ANY | JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
-    g_autofree char *text = NULL;
+    g_autoptr(GError) error = NULL;
+    json_t *value = json_text_parse(stream->text->str, stream->text->len, &error);
 
     if (!value) {
-        text = g_strdup_printf("JSON parse error, %s", error.text);
-        fail(stream, text);
+        fail(stream, error->message);
         return;
     }
     reset(stream);
@@ -134,7 +134,7 @@ static void feed_plain(JsonStream *stream, char c)
     } else if (c == '"' || c == '\'') {
         stream->state = STATE_STRING;
         stream->quote = c;
-        append(stream, '"');
+        append(stream, c);
     } else {
         stream->state = STATE_PLAIN;
         append(stream, c);
@@ -145,19 +145,19 @@ static void feed_string(JsonStream *stream, char c)
 {
     if ((unsigned char)c < 0x20) {
         stray(stream, c);
-    } else if (c == '\\') {
-        stream->state = STATE_ESCAPE; /* kept back: \' is no escape of JSON */
+        return;
+    }
+    append(stream, c);
+    if (stream->state != STATE_STRING) {
+        return; /* it has become too large */
+    }
+    if (c == '\\') {
+        stream->state = STATE_ESCAPE;
     } else if (c == stream->quote) {
         stream->state = STATE_PLAIN;
-        append(stream, '"');
-        if (stream->depth == 0 && stream->text->len) {
+        if (stream->depth == 0) {
             finish(stream);
         }
-    } else {
-        if (c == '"') {
-            append(stream, '\\');
-        }
-        append(stream, c);
     }
 }
 
@@ -168,9 +168,6 @@ static void feed_escape(JsonStream *stream, char c)
         return;
     }
     stream->state = STATE_STRING;
-    if (c != '\'') {
-        append(stream, '\\');
-    }
     append(stream, c);
 }
 

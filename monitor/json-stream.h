@@ -2,8 +2,8 @@
 /*
  * JSON read as a stream: bytes in, whole values out.
  *
- * A small state machine finds where a value ends (it knows strings, escapes and nesting) and turns
- * QEMU's single-quoted strings into plain ones; jansson parses the value.  What is broken is
+ * A small state machine finds where a value ends (it knows strings, escapes and nesting);
+ * json_text_parse() reads the value.  What is broken is
  * reported and left out, and reading goes on behind it: after a byte that can stand nowhere
  * (0xff, which clients send to synchronise, or a control byte) everything unfinished is dropped.
  */
@@ -13,7 +13,7 @@
 #include <jansson.h>
 #include <stddef.h>
 
-#define JSON_STREAM_MAX_DEPTH 1024
+#define JSON_STREAM_MAX_DEPTH 1024 /* json_text_parse()'s limit */
 #define JSON_STREAM_MAX_BYTES (64u << 20)
 
 typedef struct JsonStream JsonStream;

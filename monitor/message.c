@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* QMP messages; see message.h. */
+#include "monitor/message.h"
+
+#include <string.h>
+
+#include "qmp-schema/dispatch.h"
+#include "qmp-schema/qmp-types.h"
+#include "qmp-schema/schema-build.h"
+
+typedef struct Request {
+    const char *command;
+    const json_t *arguments; /* or NULL */
+    bool oob;
+} Request;
+
+/* A member that holds a command's name. */
+static bool read_command(Request *request, const char *key, json_t *value, GError **errp)
+{
+    if (!json_is_string(value)) {
+        return tm_error_set(errp, "QMP input member '%s' must be a string", key);
+    }
+    if (request->command) {
+        return tm_error_set(errp, "QMP input member 'execute' clashes with 'exec-oob'");
+    }
+    request->command = json_string_value(value);
+    request->oob = strcmp(key, "exec-oob") == 0;
+    return true;
+}
+
+static bool read_arguments(Request *request, json_t *value, GError **errp)
+{
+    if (!json_is_object(value)) {
+        return tm_error_set(errp, "QMP input member 'arguments' must be an object");
+    }
+    request->arguments = value;
+    return true;
+}
+
+static bool read_member(Request *request, const char *key, json_t *value, bool oob, GError **errp)
+{
+    if (strcmp(key, "execute") == 0 || (oob && strcmp(key, "exec-oob") == 0)) {
+        return read_command(request, key, value, errp);
+    }
+    if (strcmp(key, "arguments") == 0) {
+        return read_arguments(request, value, errp);
+    }
+    if (strcmp(key, "id") == 0) {
+        return true;
+    }
+    return tm_error_set(errp, "QMP input member '%s' is unexpected", key);
+}
+
+static bool read_request(Request *request, json_t *input, bool oob, GError **errp)
+{
+    const char *key;
+    json_t *value;
+
+    if (!json_is_object(input)) {
+        return tm_error_set(errp, "QMP input must be a JSON object");
+    }
+    json_object_foreach (input, key, value) {
+        if (!read_member(request, key, value, oob, errp)) {
+            return false;
+        }
+    }
+    return request->command || tm_error_set(errp, "QMP input lacks member 'execute'");
+}
+
+static const QmpCommand *find_command(const char *name)
+{
+    for (const QmpCommand *command = qmp_commands; command->name; command++) {
+        if (strcmp(command->name, name) == 0) {
+            return command;
+        }
+    }
+    return NULL;
+}
+
+static bool check_mode(const QmpCommand *command, const Request *request, const QmpMode *mode,
+                       GError **errp)
+{
+    bool negotiates = command && (command->flags & QMP_COMMAND_BEFORE_NEGOTIATION);
+
+    if (!mode->negotiated && !negotiates) {
+        return tm_error_set_class(errp, TM_ERROR_COMMAND_NOT_FOUND,
+                                  "Expecting capabilities negotiation with 'qmp_capabilities'");
+    }
+    if (!command) {
+        return tm_error_set_class(errp, TM_ERROR_COMMAND_NOT_FOUND,
+                                  "The command %s has not been found", request->command);
+    }
+    if (request->oob) {
+        return tm_error_set(errp, "The command %s does not support OOB", request->command);
+    }
+    if (mode->negotiated && negotiates) {
+        return tm_error_set_class(
+            errp, TM_ERROR_COMMAND_NOT_FOUND,
+            "Capabilities negotiation is already complete, command ignored");
+    }
+    return true;
+}
+
+static bool deeper_than(const json_t *value, int limit)
+{
+    const char *key;
+    json_t *below;
+    size_t i;
+
+    if (!json_is_object(value) && !json_is_array(value)) {
+        return false;
+    }
+    if (limit == 0) {
+        return true;
+    }
+    json_object_foreach ((json_t *)value, key, below) {
+        if (deeper_than(below, limit - 1)) {
+            return true;
+        }
+    }
+    json_array_foreach (value, i, below) {
+        if (deeper_than(below, limit - 1)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The one command that changes the session; its handler has checked the arguments. */
+static void negotiate(const json_t *arguments, QmpMode *mode)
+{
+    g_autoptr(QmpCapabilitiesArgs) args = QmpCapabilitiesArgs_parse(arguments, NULL, NULL);
+
+    mode->negotiated = true;
+    mode->oob = args && args->enable && args->enable->len > 0; /* the only capability there is */
+}
+
+static json_t *co_execute(json_t *input, QmpMode *mode, GError **errp)
+{
+    Request request = {0};
+    const QmpCommand *command;
+    json_t *result;
+
+    if (!read_request(&request, input, mode->oob, errp)) {
+        return NULL;
+    }
+    command = find_command(request.command);
+    if (!check_mode(command, &request, mode, errp)) {
+        return NULL;
+    }
+    if (deeper_than(request.arguments, QMP_MAX_ARGUMENT_DEPTH)) {
+        tm_error_set(errp, "QMP input member 'arguments' is nested too deeply");
+        return NULL;
+    }
+    result = command->invoke(request.arguments, errp);
+    if (result && (command->flags & QMP_COMMAND_BEFORE_NEGOTIATION)) {
+        negotiate(request.arguments, mode);
+    }
+    return result;
+}
+
+json_t *qmp_error_reply(const GError *error)
+{
+    return json_pack("{s:{s:s, s:o}}", "error", "class", tm_error_class_name(error), "desc",
+                     schema_json_string(error->message));
+}
+
+json_t *co_qmp_dispatch(json_t *input, QmpMode *mode)
+{
+    g_autoptr(GError) error = NULL;
+    json_t *id = json_object_get(input, "id");
+    json_t *result = co_execute(input, mode, &error);
+    json_t *reply = result ? json_pack("{s:o}", "return", result) : qmp_error_reply(error);
+
+    if (id) {
+        json_object_set(reply, "id", id);
+    }
+    return reply;
+}
+
+/* Clients look for features by the version of the interface; ours is that of QEMU 10.0.2. */
+json_t *qmp_version(void)
+{
+    return json_pack("{s:{s:i, s:i, s:i}, s:s}", "qemu", "micro", 2, "minor", 0, "major", 10,
+                     "package", "tidemark-" TIDEMARK_VERSION);
+}
+
+json_t *qmp_greeting(void)
+{
+    return json_pack("{s:{s:o, s:[s]}}", "QMP", "version", qmp_version(), "capabilities", "oob");
+}
+
+char *qmp_format(const json_t *message, bool pretty)
+{
+    char *text = json_dumps(message, JSON_ENSURE_ASCII | (pretty ? JSON_INDENT(4) : 0));
+    GString *lines = g_string_new(text);
+
+    free(text);
+    if (pretty) {
+        g_string_replace(lines, "\n", "\r\n", 0); /* strings hold none: they escape it */
+    }
+    g_string_append(lines, "\r\n");
+    return g_string_free(lines, false);
+}

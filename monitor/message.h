@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * QMP messages: what a request must look like, the command that it names, the reply.
+ *
+ * The rules and the texts of errors are those of QEMU 10.0.
+ */
+#ifndef MONITOR_MESSAGE_H
+#define MONITOR_MESSAGE_H
+
+#include <jansson.h>
+#include <stdbool.h>
+
+#include "util/error.h"
+
+/* Deeper nesting in arguments is refused: it becomes recursion, on the stack of a coroutine. */
+#define QMP_MAX_ARGUMENT_DEPTH 100
+
+/* What a session has negotiated. */
+typedef struct QmpMode {
+    bool negotiated;
+    bool oob; /* "exec-oob" may be used; no command allows it */
+} QmpMode;
+
+/*
+ * Carries out @request (any JSON value) and returns the reply: a new reference.  Changes @mode when
+ * the command was qmp_capabilities.  In a coroutine on loop 0; may yield.
+ */
+json_t *co_qmp_dispatch(json_t *request, QmpMode *mode);
+
+/* The reply to what is no request at all. */
+json_t *qmp_error_reply(const GError *error);
+
+/* What the daemon says first. */
+json_t *qmp_greeting(void);
+
+/* The value of query-version. */
+json_t *qmp_version(void);
+
+/* How it goes over the wire: one line, or indented; "\r\n" ends each line. Freed by the caller. */
+char *qmp_format(const json_t *message, bool pretty);
+
+#endif
