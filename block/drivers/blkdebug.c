@@ -182,11 +182,21 @@ static int blkdebug_co_read(BlockNode *node, int64_t offset, const IoSlice *data
     return ret < 0 ? ret : co_block_read(node->file, offset, data, flags);
 }
 
+/* Events that requests raise on the node itself; all others come from the drivers above. */
+static void raise_event(BlockNode *node, BlkdebugEvent event)
+{
+    BlkdebugState *s = node->state;
+
+    blkdebug_rules_event(&s->rules, event);
+}
+
 static int blkdebug_co_write(BlockNode *node, int64_t offset, const IoSlice *data, unsigned flags)
 {
+    raise_event(node, BLKDEBUG_EVENT_PWRITEV);
     int ret = co_check(node, BLKDEBUG_IO_TYPE_WRITE, offset, data->len);
-
-    return ret < 0 ? ret : co_block_write(node->file, offset, data, flags);
+    ret = ret < 0 ? ret : co_block_write(node->file, offset, data, flags);
+    raise_event(node, BLKDEBUG_EVENT_PWRITEV_DONE);
+    return ret;
 }
 
 static int blkdebug_co_write_zeroes(BlockNode *node, int64_t offset, int64_t bytes, unsigned flags)
@@ -196,8 +206,11 @@ static int blkdebug_co_write_zeroes(BlockNode *node, int64_t offset, int64_t byt
     if (bytes < MAX(limits->request_alignment, limits->write_zeroes_alignment)) {
         return -ENOTSUP; /* the head or tail of a request, as an image with clusters would */
     }
+    raise_event(node, BLKDEBUG_EVENT_PWRITEV_ZERO);
     int ret = co_check(node, BLKDEBUG_IO_TYPE_WRITE_ZEROES, offset, bytes);
-    return ret < 0 ? ret : co_block_write_zeroes(node->file, offset, bytes, flags);
+    ret = ret < 0 ? ret : co_block_write_zeroes(node->file, offset, bytes, flags);
+    raise_event(node, BLKDEBUG_EVENT_PWRITEV_DONE);
+    return ret;
 }
 
 static int blkdebug_co_discard(BlockNode *node, int64_t offset, int64_t bytes)
@@ -209,9 +222,7 @@ static int blkdebug_co_discard(BlockNode *node, int64_t offset, int64_t bytes)
 
 static int blkdebug_co_flush(BlockNode *node)
 {
-    int ret = co_check(node, BLKDEBUG_IO_TYPE_FLUSH, 0, 0);
-
-    return ret < 0 ? ret : co_block_flush(node->file);
+    return co_check(node, BLKDEBUG_IO_TYPE_FLUSH, 0, 0); /* the gate flushes the image */
 }
 
 static int blkdebug_co_block_status(BlockNode *node, bool want_zero, int64_t offset, int64_t bytes,

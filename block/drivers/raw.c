@@ -12,8 +12,6 @@
 
 #include <errno.h>
 
-#define RAW_SECTOR 512
-
 typedef struct RawState {
     int64_t offset; /* of the window in the file */
     int64_t size;   /* of the window, where has_size */
@@ -46,8 +44,8 @@ static bool raw_check_window(const RawState *s, int64_t file_size, GError **errp
                             s->offset, s->size, file_size);
     }
     /* The node's size is in whole sectors: a window that ends within one would leak the rest. */
-    if (s->has_size && s->size % RAW_SECTOR) {
-        return tm_error_set(errp, "Specified size is not multiple of %d", RAW_SECTOR);
+    if (s->has_size && s->size % BLOCK_SECTOR) {
+        return tm_error_set(errp, "Specified size is not multiple of %d", BLOCK_SECTOR);
     }
     return true;
 }
@@ -103,9 +101,12 @@ static int raw_co_discard(BlockNode *node, int64_t offset, int64_t bytes)
     return co_block_discard(node->file, s->offset + offset, bytes);
 }
 
+/* The gate flushes the file. */
 static int raw_co_flush(BlockNode *node)
 {
-    return co_block_flush(node->file);
+    blkdebug_event(node->file, BLKDEBUG_EVENT_FLUSH_TO_OS);
+    blkdebug_event(node->file, BLKDEBUG_EVENT_FLUSH_TO_DISK);
+    return 0;
 }
 
 static int raw_co_block_status(BlockNode *node, bool want_zero, int64_t offset, int64_t bytes,
@@ -129,6 +130,12 @@ static int64_t raw_co_get_size(BlockNode *node)
     int64_t rest = MAX(node->file->node->size - s->offset, 0);
 
     return s->has_size ? MIN(s->size, rest) : rest;
+}
+
+/* The file pads what it needs aligned, so that a client of ours need not. */
+static void raw_refresh_limits(BlockNode *node)
+{
+    node->limits.request_alignment = 1;
 }
 
 static int raw_co_truncate(BlockNode *node, int64_t size, bool exact, PreallocMode prealloc,
@@ -186,6 +193,7 @@ const BlockDriver block_driver_raw = {
     .co_flush = raw_co_flush,
     .co_block_status = raw_co_block_status,
     .co_get_size = raw_co_get_size,
+    .refresh_limits = raw_refresh_limits,
     .child_perm = raw_child_perm,
     .supports_write_flags = BLOCK_FUA,
     .supports_write_zeroes_flags = BLOCK_FUA | BLOCK_MAY_UNMAP | BLOCK_NO_FALLBACK,
