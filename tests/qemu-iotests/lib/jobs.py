@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Jobs and backups: starting and following them, disks drawn as letters (one a cluster), and what a bitmap holds.
+"""Jobs and backups: starting and following them, disks drawn as letters (one a cluster), and what a
+bitmap holds.
 
-A job that is to be met while it runs is started with HOLD: a speed at which it does not end. release() lets it go."""
+A job that is to be met while it runs is started with HOLD: a speed at which it does not end.
+release() lets it go."""
 import contextlib
 import itertools
 
@@ -9,11 +11,12 @@ from .env import KiB, wait_until
 from .nbdtool import connect, extents, nbd
 
 CLUSTER = 64 * KiB
-HOLD = 1                                # bytes a second: the first piece is copied, the second one not for hours
+HOLD = 1                        # bytes a second: after the first piece it sleeps for hours
 _serial = itertools.count()
 
 
-# --- following a job -------------------------------------------------------------------------------------------
+# --- following a job
+# -------------------------------------------------------------------------------------------
 
 def job(d, id='j'):
     """The job's entry in query-jobs, or None."""
@@ -27,15 +30,18 @@ def block_job(d, id='j'):
 
 def wait_status(d, status, id='j'):
     """Waits until query-jobs shows the job in that state; returns its entry."""
-    return wait_until(lambda: (j := job(d, id)) and j['status'] == status and j, f'job {id} {status}')
+    return wait_until(lambda: (j := job(d, id)) and j['status'] == status and j,
+                      f'job {id} {status}')
 
 
 def statuses(d, id='j', status=None):
-    """Takes the job's JOB_STATUS_CHANGE events out of the queue, after waiting for one with that status if it is
-    given. A drain may show as a pair of paused and running at any time: such pairs are left out."""
+    """Takes the job's JOB_STATUS_CHANGE events out of the queue, after waiting for one with that
+    status if it is given. A drain may show as a pair of paused and running at any time: such pairs
+    are left out."""
     events = d.qmp.events
     if status:
-        wait_until(lambda: any(e['event'] == 'JOB_STATUS_CHANGE' and e['data'] == {'id': id, 'status': status}
+        wait_until(lambda: any(e['event'] == 'JOB_STATUS_CHANGE'
+                               and e['data'] == {'id': id, 'status': status}
                                for e in d.qmp.poll()), f'job {id}: status {status}')
     else:
         d.qmp.poll()
@@ -51,7 +57,7 @@ def statuses(d, id='j', status=None):
 
 
 def completed(d, id='j'):
-    """Waits for the job's end and asserts that it has succeeded; returns the data of BLOCK_JOB_COMPLETED."""
+    """Waits for the job's end, which must be good; returns the data of BLOCK_JOB_COMPLETED."""
     data = d.event('BLOCK_JOB_COMPLETED', device=id)
     assert 'error' not in data, data
     assert data['offset'] == data['len'], data
@@ -60,7 +66,7 @@ def completed(d, id='j'):
 
 
 def failed(d, id='j'):
-    """Waits for the job's end and asserts that it has failed; returns the data of BLOCK_JOB_COMPLETED."""
+    """Waits for the job's end, which must be a failure; returns the data of BLOCK_JOB_COMPLETED."""
     data = d.event('BLOCK_JOB_COMPLETED', device=id)
     assert 'error' in data, data
     gone(d, id)
@@ -68,8 +74,9 @@ def failed(d, id='j'):
 
 
 def cancel(d, id='j'):
-    """Cancels a job and waits until it is gone; returns the data of BLOCK_JOB_CANCELLED. (QEMU does not notice a cancel
-    before the first piece is copied until the speed lets the next one through, so the limit is lifted, too.)"""
+    """Cancels a job and waits until it is gone; returns the data of BLOCK_JOB_CANCELLED. (QEMU does
+    not notice a cancel before the first piece is copied until the speed lets the next one through,
+    so the limit is lifted, too.)"""
     d.cmd('job-cancel', id=id)
     release(d, id)
     data = d.event('BLOCK_JOB_CANCELLED', device=id)
@@ -79,7 +86,8 @@ def cancel(d, id='j'):
 
 def first_piece(d, id='j'):
     """Waits until a held job has copied its first piece and sleeps."""
-    return wait_until(lambda: (b := block_job(d, id)) and b['offset'] and not b['busy'], f'first piece of {id}')
+    return wait_until(lambda: (b := block_job(d, id)) and b['offset'] and not b['busy'],
+                      f'first piece of {id}')
 
 
 def gone(d, id='j'):
@@ -88,7 +96,8 @@ def gone(d, id='j'):
     statuses(d, id)
 
 
-# --- backups ---------------------------------------------------------------------------------------------------
+# --- backups ----------------------------------------------------------------------------------
+# -------------
 
 def backup_args(device, target, job_id='j', sync='full', **kw):
     return {'job-id': job_id, 'device': device, 'target': target, 'sync': sync,
@@ -123,15 +132,17 @@ def transaction(*actions, mode=None):
 
 
 def inject(d, node_name, image, **rule):
-    """Adds a blkdebug node on another node. Its rule holds for every request of the type (iotype) that touches the
-    sector, once unless said otherwise."""
+    """Adds a blkdebug node on another node. Its rule holds for every request of the type (iotype)
+    that touches the sector, once unless said otherwise."""
     rule = {'event': 'none', 'errno': 5, 'once': True, **rule}
     if 'cluster' in rule:
         rule['sector'] = rule.pop('cluster') * CLUSTER // 512
-    d.cmd('blockdev-add', {'driver': 'blkdebug', 'node-name': node_name, 'image': image, 'inject-error': [rule]})
+    d.cmd('blockdev-add', {'driver': 'blkdebug', 'node-name': node_name, 'image': image,
+                           'inject-error': [rule]})
 
 
-# --- disks as pictures: a letter for a cluster that holds it all over, '-' for zeroes, '?' for anything else -----
+# --- disks as pictures: a letter for a cluster that holds it all over, '-' for zeroes, '?' for
+# anything else -----
 
 def _letter(data):
     first = bytes(data[:1])
@@ -157,7 +168,8 @@ def paint(path, text, size=CLUSTER):
 
 
 def picture(disk, clusters=None, size=CLUSTER):
-    """The picture of a file (path) or of what an NBD handle reads ('!' for a cluster that cannot be read)."""
+    """The picture of a file (path) or of what an NBD handle reads ('!': a cluster that cannot be
+    read)."""
     if isinstance(disk, str):
         with open(disk, 'rb') as f:
             data = f.read()
@@ -180,13 +192,15 @@ def put(h, text, size=CLUSTER):
             h.pwrite(c.encode('latin-1') * size, i * size)
 
 
-# --- bitmaps -----------------------------------------------------------------------------------------------------
+# --- bitmaps ----------------------------------------------------------------------------------
+# ---------------
 
 @contextlib.contextmanager
 def exported_bitmap(d, node, name, writable=True, of=None):
     """A libnbd handle on a passing export of a node with a bitmap (of node `of`)."""
     id = f'bits{next(_serial)}'
-    uri = d.export(node, id, name=id, writable=writable, bitmaps=[{'node': of, 'name': name} if of else name])
+    uri = d.export(node, id, name=id, writable=writable,
+                   bitmaps=[{'node': of, 'name': name} if of else name])
     h = connect(uri, [f'qemu:dirty-bitmap:{name}'])
     yield h
     h.shutdown()
@@ -203,7 +217,8 @@ def dirty(d, node, name, size=CLUSTER, **kw):
         return out
 
 
-# --- a disk and its guest, for scripts about several disks ---------------------------------------------------------
+# --- a disk and its guest, for scripts about several disks
+# ---------------------------------------------------------
 
 def add_painted(d, name, text, writable=True):
     """A raw disk with that picture, exported; returns a libnbd handle of its guest."""

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """A model of a disk that guests write all the time, and what it may have held at an instant.
 
-Each sector that a guest writes holds the serial number of its write in every word; zeroed sectors hold 0. A Window is
-the time in which an instant lies: writes that ended before it are in the picture, writes that started after it are
-not, and of the ones between either will do, for each sector alone."""
+Each sector that a guest writes holds the serial number of its write in every word; zeroed sectors
+hold 0. A Window is the time in which an instant lies: writes that ended before it are in the picture,
+writes that started after it are not, and of the ones between either will do, for each sector alone."""
 import array
 import threading
 
@@ -30,7 +30,8 @@ class Window:
         for first, count, serial in self.maybe:
             for s in range(first, first + count):
                 allowed.setdefault(s, set()).add(serial)
-        wrong = [s for s, (a, b) in enumerate(zip(got, self.base)) if a != b and a not in allowed.get(s, ())]
+        wrong = [s for s, (a, b) in enumerate(zip(got, self.base)) if a != b
+                 and a not in allowed.get(s, ())]
         assert not wrong and len(got) == len(self.base), (
             f'{what}: {len(wrong)} sectors are wrong, the first at {wrong[0] * SECTOR}: it holds write '
             f'{got[wrong[0]]}, not {self.base[wrong[0]]} {allowed.get(wrong[0], "")}; all: {wrong[:20]}')
