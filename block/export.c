@@ -132,6 +132,16 @@ static bool check_id(const char *id, GError **errp)
     return true;
 }
 
+static BlockNode *find_node(const char *name, GError **errp)
+{
+    BlockNode *node = block_node_find(name);
+
+    if (!node) { /* QEMU names no device here, unlike in other commands */
+        tm_error_set(errp, "Cannot find device='' nor node-name='%s'", name);
+    }
+    return node;
+}
+
 static bool check_writable(const BlockExportOptions *options, const BlockNode *node, GError **errp)
 {
     if (options->has_writable && options->writable && node->options.read_only) {
@@ -208,7 +218,7 @@ Export *co_export_add(const BlockExportOptions *options, Loop *iothread, GError 
         tm_error_set(errp, "No driver found for the requested export type");
         return NULL;
     }
-    node = block_node_lookup(options->node_name, errp);
+    node = find_node(options->node_name, errp);
     if (!node || !check_writable(options, node, errp) ||
         (driver->check && !driver->check(options, errp)) ||
         !co_move_graph(options, node, iothread, errp)) {
