@@ -76,8 +76,8 @@ static void finish(JsonStream *stream)
         fail(stream, error->message);
         return;
     }
+    stream->fn(stream->opaque, value, stream->text->str);
     reset(stream);
-    stream->fn(stream->opaque, value, NULL);
 }
 
 /* False when the value has become too large, and was given up. */

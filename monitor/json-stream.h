@@ -20,8 +20,8 @@
 
 typedef struct JsonStream JsonStream;
 
-/* Either a value (ownership passes) or, with value NULL, an error text. */
-typedef void JsonStreamFn(void *opaque, json_t *value, const char *error);
+/* Either a value (ownership passes) with its text (borrowed), or, with value NULL, an error. */
+typedef void JsonStreamFn(void *opaque, json_t *value, const char *text);
 
 JsonStream *json_stream_new(JsonStreamFn *fn, void *opaque);
 void json_stream_free(JsonStream *stream);

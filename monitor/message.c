@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "monitor/member-text.h"
 #include "qmp-schema/dispatch.h"
 #include "qmp-schema/qmp-types.h"
 #include "qmp-schema/schema-build.h"
@@ -159,23 +160,60 @@ static json_t *co_execute(json_t *input, QmpMode *mode, GError **errp)
     return result;
 }
 
-json_t *qmp_error_reply(const GError *error)
+char *qmp_format(const json_t *message, bool pretty)
 {
-    return json_pack("{s:{s:s, s:o}}", "error", "class", tm_error_class_name(error), "desc",
-                     schema_json_string(error->message));
+    char *text = json_dumps(message, JSON_ENSURE_ASCII | (pretty ? JSON_INDENT(4) : 0));
+    GString *lines = g_string_new(text);
+
+    free(text);
+    if (pretty) {
+        g_string_replace(lines, "\n", "\r\n", 0); /* strings hold none: they escape it */
+    }
+    g_string_append(lines, "\r\n");
+    return g_string_free(lines, false);
 }
 
-json_t *co_qmp_dispatch(json_t *input, QmpMode *mode)
+static json_t *error_reply(const char *class, const char *text)
+{
+    return json_pack("{s:{s:s, s:o}}", "error", "class", class, "desc", schema_json_string(text));
+}
+
+/* Adds the member "id" to @reply: but for numbers that jansson cannot hold, as they are in @text. */
+static char *format_with_id(json_t *reply, json_t *id, const char *text, bool pretty)
+{
+    g_autofree char *number = json_is_real(id) ? member_number_text(text, "id") : NULL;
+    g_autofree char *line = NULL;
+
+    if (!number) {
+        json_object_set(reply, "id", id);
+        return qmp_format(reply, pretty);
+    }
+    line = qmp_format(reply, pretty);
+    line[strlen(line) - (pretty ? 5 : 3)] = '\0'; /* [\r\n]}\r\n */
+    return pretty ? g_strdup_printf("%s,\r\n    \"id\": %s\r\n}\r\n", line, number)
+                  : g_strdup_printf("%s, \"id\": %s}\r\n", line, number);
+}
+
+char *co_qmp_answer(json_t *input, const char *text, QmpMode *mode, bool pretty)
 {
     g_autoptr(GError) error = NULL;
     json_t *id = json_object_get(input, "id");
     json_t *result = co_execute(input, mode, &error);
-    json_t *reply = result ? json_pack("{s:o}", "return", result) : qmp_error_reply(error);
+    json_t *reply = result ? json_pack("{s:o}", "return", result)
+                           : error_reply(tm_error_class_name(error), error->message);
+    char *line = id ? format_with_id(reply, id, text, pretty) : qmp_format(reply, pretty);
 
-    if (id) {
-        json_object_set(reply, "id", id);
-    }
-    return reply;
+    json_decref(reply);
+    return line;
+}
+
+char *qmp_refuse(const char *error, bool pretty)
+{
+    json_t *reply = error_reply("GenericError", error);
+    char *line = qmp_format(reply, pretty);
+
+    json_decref(reply);
+    return line;
 }
 
 /* Clients look for features by the version of the interface; ours is that of QEMU 10.0.2. */
@@ -188,17 +226,4 @@ json_t *qmp_version(void)
 json_t *qmp_greeting(void)
 {
     return json_pack("{s:{s:o, s:[s]}}", "QMP", "version", qmp_version(), "capabilities", "oob");
-}
-
-char *qmp_format(const json_t *message, bool pretty)
-{
-    char *text = json_dumps(message, JSON_ENSURE_ASCII | (pretty ? JSON_INDENT(4) : 0));
-    GString *lines = g_string_new(text);
-
-    free(text);
-    if (pretty) {
-        g_string_replace(lines, "\n", "\r\n", 0); /* strings hold none: they escape it */
-    }
-    g_string_append(lines, "\r\n");
-    return g_string_free(lines, false);
 }

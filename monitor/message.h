@@ -22,13 +22,14 @@ typedef struct QmpMode {
 } QmpMode;
 
 /*
- * Carries out @request (any JSON value) and returns the reply: a new reference.  Changes @mode when
- * the command was qmp_capabilities.  In a coroutine on loop 0; may yield.
+ * Carries out the request @input (any JSON value; @text is how it was written) and returns the reply as it
+ * goes over the wire.  Changes @mode when the command was qmp_capabilities.  In a coroutine on loop
+ * 0; may yield.
  */
-json_t *co_qmp_dispatch(json_t *request, QmpMode *mode);
+char *co_qmp_answer(json_t *input, const char *text, QmpMode *mode, bool pretty);
 
-/* The reply to what is no request at all. */
-json_t *qmp_error_reply(const GError *error);
+/* The reply to what is no JSON at all. */
+char *qmp_refuse(const char *error, bool pretty);
 
 /* What the daemon says first. */
 json_t *qmp_greeting(void);

@@ -9,10 +9,10 @@
 #include "monitor/json-stream.h"
 #include "monitor/message.h"
 
-/* What the reader found: a value, or else what is wrong with the input. */
+/* What the reader found. */
 typedef struct Input {
-    json_t *value;
-    char *error;
+    json_t *value; /* or NULL */
+    char *text;    /* how it was written; without a value: what is wrong with it */
 } Input;
 
 struct QmpSession {
@@ -43,7 +43,7 @@ struct QmpSession {
 static void input_free(Input *input)
 {
     json_decref(input->value);
-    g_free(input->error);
+    g_free(input->text);
     g_free(input);
 }
 
@@ -58,14 +58,11 @@ static void give_up(QmpSession *session)
     co_queue_wake_all(&session->to_say);
 }
 
-static void say(QmpSession *session, const json_t *message)
+static void say(QmpSession *session, const char *text)
 {
-    g_autofree char *text = NULL;
-
     if (session->broken) {
         return;
     }
-    text = qmp_format(message, session->pretty);
     g_string_append(session->output, text);
     if (session->output->len + session->sending > QMP_SESSION_MAX_OUTPUT) {
         g_warning("QMP client on %s does not read: disconnected", session->socket->peer);
@@ -74,10 +71,11 @@ static void say(QmpSession *session, const json_t *message)
     co_queue_wake_all(&session->to_say);
 }
 
-static void say_and_free(QmpSession *session, json_t *message)
+static void say_message(QmpSession *session, const json_t *message)
 {
-    say(session, message);
-    json_decref(message);
+    g_autofree char *text = qmp_format(message, session->pretty);
+
+    say(session, text);
 }
 
 static void on_event(void *opaque, json_t *event)
@@ -85,7 +83,7 @@ static void on_event(void *opaque, json_t *event)
     QmpSession *session = opaque;
 
     if (session->mode.negotiated) {
-        say(session, event);
+        say_message(session, event);
     }
 }
 
@@ -125,15 +123,13 @@ static void co_writer(void *opaque)
 
 /* --- commands --- */
 
-static json_t *co_answer(QmpSession *session, Input *input)
+static void co_answer(QmpSession *session, const Input *input)
 {
-    g_autoptr(GError) error = NULL;
+    g_autofree char *answer =
+        input->value ? co_qmp_answer(input->value, input->text, &session->mode, session->pretty)
+                     : qmp_refuse(input->text, session->pretty);
 
-    if (input->value) {
-        return co_qmp_dispatch(input->value, &session->mode);
-    }
-    tm_error_set(&error, "%s", input->error);
-    return qmp_error_reply(error);
+    say(session, answer);
 }
 
 static Input *co_next_input(QmpSession *session)
@@ -155,7 +151,7 @@ static void co_executor(void *opaque)
 
     while ((input = co_next_input(session))) {
         session->executing = true;
-        say_and_free(session, co_answer(session, input));
+        co_answer(session, input);
         session->executing = false;
         input_free(input);
         co_queue_wake_all(&session->changed);
@@ -165,13 +161,13 @@ static void co_executor(void *opaque)
 
 /* --- input --- */
 
-static void on_json(void *opaque, json_t *value, const char *error)
+static void on_json(void *opaque, json_t *value, const char *text)
 {
     QmpSession *session = opaque;
     Input *input = g_new0(Input, 1);
 
     input->value = value;
-    input->error = g_strdup(error);
+    input->text = g_strdup(text);
     g_queue_push_tail(&session->inputs, input);
     co_queue_wake_all(&session->filled);
 }
@@ -235,9 +231,17 @@ static void co_say_goodbye(QmpSession *session)
     }
 }
 
+static void greet(QmpSession *session)
+{
+    json_t *greeting = qmp_greeting();
+
+    say_message(session, greeting);
+    json_decref(greeting);
+}
+
 void co_qmp_session_run(QmpSession *session)
 {
-    say_and_free(session, qmp_greeting());
+    greet(session);
     events_add_listener(&session->listener);
     session->helpers = 2;
     co_start(co_writer, session);
