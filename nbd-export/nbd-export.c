@@ -22,43 +22,56 @@ static void link_session(NbdExport *export, NbdSession *session)
     session->on_loop = true;
 }
 
-/* The loop of the graph, or NULL after waiting for a change of it. */
-static Loop *co_current_home(NbdExport *export, bool *closing)
+/* The loop of the graph, which waits for us from now on; NULL when the export goes away. */
+static Loop *co_next_home(NbdExport *export)
 {
-    Loop *loop;
+    Loop *loop = NULL;
+    bool wait;
 
-    g_mutex_lock(&export->lock);
-    *closing = export->closing;
-    loop = export->loop;
-    if (!loop && !*closing) {
-        g_ptr_array_add(export->waiting, co_self());
-    }
-    g_mutex_unlock(&export->lock);
-    if (!loop && !*closing) {
-        co_yield();
-    }
+    do {
+        g_mutex_lock(&export->lock);
+        wait = !export->loop && !export->closing;
+        if (wait) {
+            g_ptr_array_add(export->waiting, co_self());
+        } else if (!export->closing) {
+            loop = export->loop;
+            export->arriving++;
+        }
+        g_mutex_unlock(&export->lock);
+        if (wait) {
+            co_yield();
+        }
+    } while (wait);
     return loop;
 }
 
-/* Both can change until we are there: once on the graph's loop, they cannot unseen. */
+/* On the loop: has the graph left it, or begun to, while we were on the way? */
+static bool arrive(NbdExport *export, NbdSession *session)
+{
+    bool home;
+
+    g_mutex_lock(&export->lock);
+    export->arriving--;
+    home = export->loop == loop_current() && !export->closing;
+    g_mutex_unlock(&export->lock);
+    if (home) {
+        link_session(export, session);
+    }
+    co_queue_wake_all(&export->left);
+    return home;
+}
+
 bool co_nbd_export_enter(NbdExport *export, NbdSession *session)
 {
-    bool closing;
+    Loop *loop;
 
-    for (;;) {
-        Loop *loop = co_current_home(export, &closing);
-
-        if (closing) {
-            return false;
-        }
-        if (loop && loop == loop_current()) {
-            link_session(export, session);
+    while ((loop = co_next_home(export))) {
+        co_move(loop);
+        if (arrive(export, session)) {
             return true;
         }
-        if (loop) {
-            co_move(loop);
-        }
     }
+    return false;
 }
 
 void nbd_export_leave(NbdExport *export, NbdSession *session)
@@ -94,7 +107,20 @@ static void nbd_resume(Export *base)
     }
 }
 
-/* Sessions leave now, and come when the graph has a loop again. */
+static bool has_guests(NbdExport *export)
+{
+    bool arriving;
+
+    g_mutex_lock(&export->lock);
+    arriving = export->arriving > 0;
+    g_mutex_unlock(&export->lock);
+    return arriving || export->sessions;
+}
+
+/*
+ * Sessions leave now, and come when the graph has a loop again. When this returns none is on the
+ * loop or on its way there, so that its thread may be ended.
+ */
 static void co_nbd_detach(Export *base)
 {
     NbdExport *export = nbd_export(base);
@@ -103,7 +129,7 @@ static void co_nbd_detach(Export *base)
     for (NbdSession *s = export->sessions; s; s = s->next) {
         nbd_session_ask_to_leave(s);
     }
-    while (export->sessions) {
+    while (has_guests(export)) {
         co_queue_wait(&export->left);
     }
 }

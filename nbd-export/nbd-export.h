@@ -24,11 +24,12 @@ typedef struct NbdExport {
     GMutex lock;
     Loop *loop;        /* of the graph; NULL on the way from one to the next */
     bool closing;      /* no session may come */
+    unsigned arriving; /* sessions on their way to loop */
     GPtrArray *waiting; /* of Co: they come when loop is known again */
 
     /* Graph's loop. */
     NbdSession *sessions;  /* those that run on it */
-    CoQueue left;          /* woken when one has left */
+    CoQueue left;          /* woken when one has left or arrived */
     int64_t data_start, data_end; /* known to be data; a hint that cannot do harm */
 } NbdExport;
 
