@@ -133,6 +133,9 @@ void dirty_bitmap_restore(DirtyBitmap *bm, SparseBitmap *bits);
 bool dirty_bitmap_create_successor(DirtyBitmap *bm, GError **errp);
 bool dirty_bitmap_has_successor(const DirtyBitmap *bm);
 
+/* The successor (for queries: it has no name and is recording or not by itself), or NULL. */
+const DirtyBitmap *dirty_bitmap_successor(const DirtyBitmap *bm);
+
 /* Lets the successor record even though the bitmap was disabled, as a job needs that must know
  * what changed during it. */
 void dirty_bitmap_enable_successor(DirtyBitmap *bm);

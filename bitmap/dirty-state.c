@@ -129,6 +129,11 @@ bool dirty_bitmap_has_successor(const DirtyBitmap *bm)
     return bm->successor;
 }
 
+const DirtyBitmap *dirty_bitmap_successor(const DirtyBitmap *bm)
+{
+    return bm->successor;
+}
+
 void dirty_bitmap_enable_successor(DirtyBitmap *bm)
 {
     g_assert(bm->successor);

@@ -111,6 +111,7 @@ static BlockDirtyInfo *bitmap_info(const DirtyBitmap *bitmap)
     return info;
 }
 
+/* The newest first, as QEMU shows them, and a successor as a bitmap without a name. */
 GPtrArray *block_node_bitmap_infos(const BlockNode *node)
 {
     GPtrArray *infos;
@@ -119,8 +120,14 @@ GPtrArray *block_node_bitmap_infos(const BlockNode *node)
         return NULL;
     }
     infos = g_ptr_array_new_with_free_func((GDestroyNotify)BlockDirtyInfo_free);
-    for (unsigned i = 0; i < node->bitmaps->len; i++) {
-        g_ptr_array_add(infos, bitmap_info(node->bitmaps->pdata[i]));
+    for (unsigned i = node->bitmaps->len; i-- > 0;) {
+        const DirtyBitmap *bitmap = node->bitmaps->pdata[i];
+        const DirtyBitmap *successor = dirty_bitmap_successor(bitmap);
+
+        if (successor) {
+            g_ptr_array_add(infos, bitmap_info(successor));
+        }
+        g_ptr_array_add(infos, bitmap_info(bitmap));
     }
     return infos;
 }
