@@ -7,7 +7,8 @@
 #include "qmp-schema/qmp-events.h"
 #include "util/error.h"
 
-/* The tables of the process: kinds, and exports by id. Loop 0, but for kinds, which are constant. */
+/* The tables of the process: kinds, and exports by id. Loop 0, but for kinds, which are constant.
+ */
 static struct {
     GPtrArray *drivers;
     GPtrArray *exports;
@@ -225,10 +226,12 @@ Export *co_export_add(const BlockExportOptions *options, Loop *iothread, GError 
         return NULL;
     }
     export = co_create(driver, options, node, errp);
-    if (export) {
-        export_list();
-        g_ptr_array_add(table.exports, export);
+    if (!export) {
+        co_block_graph_send_home(node);
+        return NULL;
     }
+    export_list();
+    g_ptr_array_add(table.exports, export);
     return export;
 }
 
@@ -236,7 +239,7 @@ Export *co_export_add(const BlockExportOptions *options, Loop *iothread, GError 
 
 static void announce_deleted(const Export *export)
 {
-    BlockExportDeletedEvent event = { .id = export->id };
+    BlockExportDeletedEvent event = {.id = export->id};
 
     qmp_event_block_export_deleted(&event);
 }

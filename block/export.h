@@ -16,8 +16,8 @@ typedef struct Export Export;
 
 typedef struct ExportDriver {
     BlockExportType type;
-    size_t size;            /* of the kind's own struct, whose first member is an Export */
-    const char *type_name;  /* in messages: "NBD" */
+    size_t size;           /* of the kind's own struct, whose first member is an Export */
+    const char *type_name; /* in messages: "NBD" */
 
     /* Checks before anything is touched: what makes co_create() pointless.  May be NULL. */
     bool (*check)(const BlockExportOptions *options, GError **errp);
@@ -39,13 +39,13 @@ struct Export {
     const ExportDriver *driver;
     char *id;
     BlockUser *user;
-    BlockChild *child;  /* the root edge */
+    BlockChild *child; /* the root edge */
     bool writable;
-    bool writethrough;  /* each write is on stable storage before its reply */
+    bool writethrough; /* each write is on stable storage before its reply */
 
     /* Loop 0 */
     bool shutting_down;
-    unsigned clients;   /* export_client_begin() .. co_export_client_end() */
+    unsigned clients; /* export_client_begin() .. co_export_client_end() */
 
     /* Graph's loop */
     bool quiesced;      /* drained: no request may begin */
@@ -74,8 +74,8 @@ const GPtrArray *export_list(void);
 bool co_export_del(const char *id, bool hard, GError **errp);
 
 /*
- * Removes all exports of @driver's kind (NULL: of all kinds) and waits until they are gone.  Loop 0,
- * control lock NOT held: a client's last requests may need it to end.
+ * Removes all exports of @driver's kind (NULL: of all kinds) and waits until they are gone.  Loop
+ * 0, control lock NOT held: a client's last requests may need it to end.
  */
 void co_export_remove_all(const ExportDriver *driver);
 

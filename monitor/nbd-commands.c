@@ -10,7 +10,7 @@
 /* The old form of an address differs only in a level of nesting. The result borrows. */
 static SocketAddress flat_address(const SocketAddressLegacy *legacy)
 {
-    SocketAddress address = { .type = legacy->type };
+    SocketAddress address = {.type = legacy->type};
 
     switch (legacy->type) {
     case SOCKET_ADDRESS_TYPE_INET:
@@ -77,7 +77,7 @@ bool qmp_nbd_server_add(const NbdServerAddOptions *args, GError **errp)
         .node_name = args->device,
         .has_writable = true,
         .writable = args->has_writable && args->writable,
-        .u.nbd = { .name = name, .description = args->description, .bitmaps = bitmaps },
+        .u.nbd = {.name = name, .description = args->description, .bitmaps = bitmaps},
     };
     bool ok;
 
@@ -92,7 +92,7 @@ bool qmp_nbd_server_add(const NbdServerAddOptions *args, GError **errp)
 
 bool qmp_nbd_server_remove(const NbdServerRemoveArgs *args, GError **errp)
 {
-    BlockExportDelArgs del = { .id = args->name, .has_mode = args->has_mode, .mode = args->mode };
+    BlockExportDelArgs del = {.id = args->name, .has_mode = args->has_mode, .mode = args->mode};
     const Export *export = export_find(args->name);
 
     if (export && export->driver->type != BLOCK_EXPORT_TYPE_NBD) {

@@ -22,7 +22,7 @@ static void context_clear(void *opaque)
 static void context_add(GArray *contexts, NbdContextKind kind, uint32_t id, char *name,
                         const DirtyBitmap *bitmap)
 {
-    NbdContext context = { .kind = kind, .id = id, .name = name, .bitmap = bitmap };
+    NbdContext context = {.kind = kind, .id = id, .name = name, .bitmap = bitmap};
 
     g_array_append_val(contexts, context);
 }
@@ -47,7 +47,7 @@ GArray *nbd_contexts_new(bool allocation_depth, const GPtrArray *bitmaps)
 
 static bool is_wildcard(const char *query, size_t len)
 {
-    static const char *const wildcards[] = { "base:", "qemu:", "qemu:dirty-bitmap:" };
+    static const char *const wildcards[] = {"base:", "qemu:", "qemu:dirty-bitmap:"};
 
     for (size_t i = 0; i < G_N_ELEMENTS(wildcards); i++) {
         if (strlen(wildcards[i]) == len && !memcmp(wildcards[i], query, len)) {
@@ -161,7 +161,7 @@ static void describe_bitmap(NbdExtents *extents, const DirtyBitmap *bitmap, int6
 int co_nbd_context_describe(const NbdContext *context, BlockChild *child, int64_t offset,
                             int64_t length, bool one, const bool *hurry, GByteArray **wire)
 {
-    NbdExtents extents = { .wire = g_byte_array_new() };
+    NbdExtents extents = {.wire = g_byte_array_new()};
     uint8_t id[4];
     int ret = 0;
 

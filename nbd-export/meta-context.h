@@ -36,8 +36,8 @@ bool nbd_context_matches(const NbdContext *context, const char *query, size_t le
 /*
  * Describes the range from @offset on, @length bytes (not 0, inside of the node): at least one
  * extent, at most one where @one, and never more than a bounded number.  @hurry (may be NULL) makes
- * the answer short once it is true.  *wire receives the payload of the reply's chunk: the context id and
- * pairs of length and flags.  Yields.  0 or -errno.
+ * the answer short once it is true.  *wire receives the payload of the reply's chunk: the context
+ * id and pairs of length and flags.  Yields.  0 or -errno.
  */
 G_GNUC_WARN_UNUSED_RESULT int co_nbd_context_describe(const NbdContext *context, BlockChild *child,
                                                       int64_t offset, int64_t length, bool one,

@@ -39,7 +39,7 @@ static Loop *co_next_home(NbdExport *export)
         }
         g_mutex_unlock(&export->lock);
         if (wait) {
-            co_yield();
+            co_yield ();
         }
     } while (wait);
     return loop;
@@ -193,7 +193,8 @@ static bool check_bitmap(const NbdExport *export, const DirtyBitmap *bitmap, con
     return true;
 }
 
-/* A root edge without permissions keeps the bitmap's node, and keeps it on the loop of the export. */
+/* A root edge without permissions keeps the bitmap's node, and keeps it on the loop of the export.
+ */
 static bool co_hold_owner(NbdExport *export, BlockNode *owner, GError **errp)
 {
     return owner == export->base.child->node ||
@@ -262,15 +263,15 @@ static bool nbd_check(const BlockExportOptions *options, GError **errp)
 /* As QEMU: all connections share the node, so that a flush on one covers all. */
 static uint16_t flags_of(const NbdExport *export)
 {
-    uint16_t flags = NBD_FLAG_HAS_FLAGS | NBD_FLAG_SEND_FLUSH | NBD_FLAG_SEND_FUA |
-                     NBD_FLAG_SEND_CACHE;
+    uint16_t flags =
+        NBD_FLAG_HAS_FLAGS | NBD_FLAG_SEND_FLUSH | NBD_FLAG_SEND_FUA | NBD_FLAG_SEND_CACHE;
 
     if (!nbd_server_single_connection()) {
         flags |= NBD_FLAG_CAN_MULTI_CONN;
     }
-    return flags | (export->base.writable ? NBD_FLAG_SEND_TRIM | NBD_FLAG_SEND_WRITE_ZEROES |
-                                                NBD_FLAG_SEND_FAST_ZERO
-                                          : NBD_FLAG_READ_ONLY);
+    return flags | (export->base.writable
+                        ? NBD_FLAG_SEND_TRIM | NBD_FLAG_SEND_WRITE_ZEROES | NBD_FLAG_SEND_FAST_ZERO
+                        : NBD_FLAG_READ_ONLY);
 }
 
 static void free_parts(NbdExport *export)
@@ -304,8 +305,8 @@ static bool co_nbd_create(Export *base, const BlockExportOptions *options, GErro
     export->description = g_strdup(nbd->description);
     export->size = base->child->node->size;
     export->flags = flags_of(export);
-    export->contexts = nbd_contexts_new(nbd->has_allocation_depth && nbd->allocation_depth,
-                                        export->bitmaps);
+    export->contexts =
+        nbd_contexts_new(nbd->has_allocation_depth && nbd->allocation_depth, export->bitmaps);
     nbd_server_add_export(export);
     return true;
 }

@@ -13,23 +13,23 @@ typedef struct NbdExport {
     Export base;
     /* Constant while it can be found by name. */
     char *name;
-    char *description; /* or NULL */
-    int64_t size;      /* bytes; the node's at the time of creation: it cannot change meanwhile */
-    uint16_t flags;    /* transmission flags, without SEND_DF, which each session adds */
-    uint64_t serial;   /* tells it from an earlier export of that name */
-    GArray *contexts;  /* of NbdContext */
+    char *description;  /* or NULL */
+    int64_t size;       /* bytes; the node's at the time of creation: it cannot change meanwhile */
+    uint16_t flags;     /* transmission flags, without SEND_DF, which each session adds */
+    uint64_t serial;    /* tells it from an earlier export of that name */
+    GArray *contexts;   /* of NbdContext */
     GPtrArray *bitmaps; /* of DirtyBitmap, marked busy */
 
     /* Where sessions run. Under lock, since a session may come while the graph moves. */
     GMutex lock;
-    Loop *loop;        /* of the graph; NULL on the way from one to the next */
-    bool closing;      /* no session may come */
-    unsigned arriving; /* sessions on their way to loop */
+    Loop *loop;         /* of the graph; NULL on the way from one to the next */
+    bool closing;       /* no session may come */
+    unsigned arriving;  /* sessions on their way to loop */
     GPtrArray *waiting; /* of Co: they come when loop is known again */
 
     /* Graph's loop. */
-    NbdSession *sessions;  /* those that run on it */
-    CoQueue left;          /* woken when one has left or arrived */
+    NbdSession *sessions;         /* those that run on it */
+    CoQueue left;                 /* woken when one has left or arrived */
     int64_t data_start, data_end; /* known to be data; a hint that cannot do harm */
 } NbdExport;
 

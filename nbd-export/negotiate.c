@@ -44,8 +44,8 @@ void nbd_option_inconsistent(NbdNegotiation *negotiation)
 
 static bool co_send_replies(NbdNegotiation *negotiation)
 {
-    int ret = co_socket_send_buf(negotiation->socket, negotiation->out->data,
-                                 negotiation->out->len);
+    int ret =
+        co_socket_send_buf(negotiation->socket, negotiation->out->data, negotiation->out->len);
 
     g_byte_array_set_size(negotiation->out, 0);
     return ret == 0;

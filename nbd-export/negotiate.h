@@ -8,9 +8,9 @@
 
 /* What was agreed on. */
 typedef struct NbdChoice {
-    NbdExport *export;  /* with a client's place, which the caller gives back */
+    NbdExport *export; /* with a client's place, which the caller gives back */
     bool structured;
-    GArray *contexts;   /* of uint32_t: indexes into export->contexts */
+    GArray *contexts; /* of uint32_t: indexes into export->contexts */
 } NbdChoice;
 
 /*
@@ -34,14 +34,14 @@ typedef struct NbdNegotiation {
     uint32_t option;
     uint8_t *data;
     size_t len, pos;
-    GByteArray *out;       /* to be sent when it has been handled */
+    GByteArray *out; /* to be sent when it has been handled */
 
     /* What NBD_OPT_SET_META_CONTEXT selected last. */
-    uint64_t contexts_of;  /* serial of the export, 0 for none */
-    GArray *contexts;      /* of uint32_t */
+    uint64_t contexts_of; /* serial of the export, 0 for none */
+    GArray *contexts;     /* of uint32_t */
 
-    bool closing;          /* close the connection when the replies are sent */
-    uint64_t chosen;       /* serial of the export, by GO or EXPORT_NAME; 0 for none */
+    bool closing;    /* close the connection when the replies are sent */
+    uint64_t chosen; /* serial of the export, by GO or EXPORT_NAME; 0 for none */
 } NbdNegotiation;
 
 /* Handles an option whose data is there. */

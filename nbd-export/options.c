@@ -30,8 +30,7 @@ const char *nbd_option_name(uint32_t option)
 
 static void unexpected_length(NbdNegotiation *negotiation)
 {
-    nbd_option_error(negotiation, NBD_REP_ERR_INVALID,
-                     "option '%s' has unexpected length",
+    nbd_option_error(negotiation, NBD_REP_ERR_INVALID, "option '%s' has unexpected length",
                      nbd_option_name(negotiation->option));
 }
 
@@ -80,7 +79,7 @@ static uint16_t transmission_flags(const NbdNegotiation *negotiation, const NbdE
 
 static void handle_export_name(NbdNegotiation *negotiation)
 {
-    uint8_t answer[10 + NBD_EXPORT_NAME_ZEROES] = { 0 };
+    uint8_t answer[10 + NBD_EXPORT_NAME_ZEROES] = {0};
     NbdExport *export = negotiation->len <= NBD_MAX_STRING
                             ? find_export((char *)negotiation->data, negotiation->len)
                             : NULL;
@@ -167,7 +166,7 @@ static void add_infos(NbdNegotiation *negotiation, const NbdExport *export,
 
 static void handle_info(NbdNegotiation *negotiation)
 {
-    InfoRequests requests = { 0 };
+    InfoRequests requests = {0};
     NbdExport *export = nbd_option_export(negotiation);
 
     if (!export) {

@@ -17,8 +17,8 @@
 #define NBD_SIMPLE_REPLY_MAGIC 0x67446698u
 #define NBD_STRUCTURED_REPLY_MAGIC 0x668e33efu
 
-#define NBD_MAX_STRING 4096                       /* names, queries, messages; bytes */
-#define NBD_MAX_PAYLOAD (32u << 20)               /* of a read or write; what the text calls portable */
+#define NBD_MAX_STRING 4096         /* names, queries, messages; bytes */
+#define NBD_MAX_PAYLOAD (32u << 20) /* of a read or write; what the text calls portable */
 #define NBD_EXPORT_NAME_ZEROES 124
 
 /* Sizes of fixed messages, in bytes. */
@@ -29,21 +29,21 @@
 #define NBD_CHUNK_HEADER_SIZE 20
 
 enum { /* handshake flags, and client flags */
-    NBD_FLAG_FIXED_NEWSTYLE = 1 << 0,
-    NBD_FLAG_NO_ZEROES = 1 << 1,
+       NBD_FLAG_FIXED_NEWSTYLE = 1 << 0,
+       NBD_FLAG_NO_ZEROES = 1 << 1,
 };
 
 enum { /* transmission flags */
-    NBD_FLAG_HAS_FLAGS = 1 << 0,
-    NBD_FLAG_READ_ONLY = 1 << 1,
-    NBD_FLAG_SEND_FLUSH = 1 << 2,
-    NBD_FLAG_SEND_FUA = 1 << 3,
-    NBD_FLAG_SEND_TRIM = 1 << 5,
-    NBD_FLAG_SEND_WRITE_ZEROES = 1 << 6,
-    NBD_FLAG_SEND_DF = 1 << 7,
-    NBD_FLAG_CAN_MULTI_CONN = 1 << 8,
-    NBD_FLAG_SEND_CACHE = 1 << 10,
-    NBD_FLAG_SEND_FAST_ZERO = 1 << 11,
+       NBD_FLAG_HAS_FLAGS = 1 << 0,
+       NBD_FLAG_READ_ONLY = 1 << 1,
+       NBD_FLAG_SEND_FLUSH = 1 << 2,
+       NBD_FLAG_SEND_FUA = 1 << 3,
+       NBD_FLAG_SEND_TRIM = 1 << 5,
+       NBD_FLAG_SEND_WRITE_ZEROES = 1 << 6,
+       NBD_FLAG_SEND_DF = 1 << 7,
+       NBD_FLAG_CAN_MULTI_CONN = 1 << 8,
+       NBD_FLAG_SEND_CACHE = 1 << 10,
+       NBD_FLAG_SEND_FAST_ZERO = 1 << 11,
 };
 
 typedef enum NbdOption {
@@ -91,30 +91,30 @@ typedef enum NbdCommand {
 } NbdCommand;
 
 enum { /* command flags */
-    NBD_CMD_FLAG_FUA = 1 << 0,
-    NBD_CMD_FLAG_NO_HOLE = 1 << 1,
-    NBD_CMD_FLAG_DF = 1 << 2,
-    NBD_CMD_FLAG_REQ_ONE = 1 << 3,
-    NBD_CMD_FLAG_FAST_ZERO = 1 << 4,
+       NBD_CMD_FLAG_FUA = 1 << 0,
+       NBD_CMD_FLAG_NO_HOLE = 1 << 1,
+       NBD_CMD_FLAG_DF = 1 << 2,
+       NBD_CMD_FLAG_REQ_ONE = 1 << 3,
+       NBD_CMD_FLAG_FAST_ZERO = 1 << 4,
 };
 
 #define NBD_REPLY_FLAG_DONE 1
 
 enum { /* structured reply types */
-    NBD_REPLY_NONE = 0,
-    NBD_REPLY_OFFSET_DATA = 1,
-    NBD_REPLY_OFFSET_HOLE = 2,
-    NBD_REPLY_BLOCK_STATUS = 5,
-    NBD_REPLY_ERROR = 0x8001,
-    NBD_REPLY_ERROR_OFFSET = 0x8002,
+       NBD_REPLY_NONE = 0,
+       NBD_REPLY_OFFSET_DATA = 1,
+       NBD_REPLY_OFFSET_HOLE = 2,
+       NBD_REPLY_BLOCK_STATUS = 5,
+       NBD_REPLY_ERROR = 0x8001,
+       NBD_REPLY_ERROR_OFFSET = 0x8002,
 };
 
 enum { /* base:allocation */
-    NBD_STATE_HOLE = 1 << 0,
-    NBD_STATE_ZERO = 1 << 1,
+       NBD_STATE_HOLE = 1 << 0,
+       NBD_STATE_ZERO = 1 << 1,
 };
 enum { /* qemu:dirty-bitmap:NAME */
-    NBD_STATE_DIRTY = 1 << 0,
+       NBD_STATE_DIRTY = 1 << 0,
 };
 
 /* Error values (they happen to be Linux's). */

@@ -17,8 +17,8 @@ static NbdChunk *add_chunk(NbdRequest *request)
         bool was_inline = request->chunks == request->inline_chunks;
 
         request->max_chunks *= 4;
-        request->chunks = g_renew(NbdChunk, was_inline ? NULL : request->chunks,
-                                  request->max_chunks);
+        request->chunks =
+            g_renew(NbdChunk, was_inline ? NULL : request->chunks, request->max_chunks);
         if (was_inline) {
             memcpy(request->chunks, request->inline_chunks, sizeof(request->inline_chunks));
         }
@@ -143,7 +143,7 @@ static void finish(NbdRequest *request)
 static void iov_add(NbdSession *session, void *base, size_t len)
 {
     if (len > 0) {
-        session->iov[session->n_iov++] = (struct iovec){ .iov_base = base, .iov_len = len };
+        session->iov[session->n_iov++] = (struct iovec){.iov_base = base, .iov_len = len};
         session->batch_len += len;
     }
 }
@@ -260,5 +260,5 @@ void nbd_replies_resume(NbdSession *session)
 void nbd_replies_init(NbdSession *session)
 {
     session->ready_tail = &session->ready;
-    session->send_later = (LoopDeferred){ .fn = send_turn, .opaque = session };
+    session->send_later = (LoopDeferred){.fn = send_turn, .opaque = session};
 }

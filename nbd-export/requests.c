@@ -16,7 +16,7 @@
 
 typedef struct CommandRules {
     const char *name;
-    uint16_t flags;    /* allowed beside FUA, which every command takes */
+    uint16_t flags; /* allowed beside FUA, which every command takes */
     bool has_range;
     bool writes;
     bool bounded;      /* the length counts as a payload */
@@ -24,22 +24,32 @@ typedef struct CommandRules {
 } CommandRules;
 
 static const CommandRules rules[] = {
-    [NBD_CMD_READ] = { .name = "read", .flags = NBD_CMD_FLAG_DF, .has_range = true,
-                       .bounded = true, .error = "reading from file failed" },
-    [NBD_CMD_WRITE] = { .name = "write", .has_range = true, .writes = true, .bounded = true,
-                        .error = "writing to file failed" },
-    [NBD_CMD_DISC] = { .name = "disconnect" },
-    [NBD_CMD_FLUSH] = { .name = "flush", .error = "flush failed" },
-    [NBD_CMD_TRIM] = { .name = "trim", .has_range = true, .writes = true,
-                       .error = "discard failed" },
-    [NBD_CMD_CACHE] = { .name = "cache", .has_range = true, .bounded = true,
-                        .error = "caching data failed" },
-    [NBD_CMD_WRITE_ZEROES] = { .name = "write zeroes",
-                               .flags = NBD_CMD_FLAG_NO_HOLE | NBD_CMD_FLAG_FAST_ZERO,
-                               .has_range = true, .writes = true,
-                               .error = "writing to file failed" },
-    [NBD_CMD_BLOCK_STATUS] = { .name = "block status", .flags = NBD_CMD_FLAG_REQ_ONE,
-                               .has_range = true, .error = "can't get block status" },
+    [NBD_CMD_READ] = {.name = "read",
+                      .flags = NBD_CMD_FLAG_DF,
+                      .has_range = true,
+                      .bounded = true,
+                      .error = "reading from file failed"},
+    [NBD_CMD_WRITE] = {.name = "write",
+                       .has_range = true,
+                       .writes = true,
+                       .bounded = true,
+                       .error = "writing to file failed"},
+    [NBD_CMD_DISC] = {.name = "disconnect"},
+    [NBD_CMD_FLUSH] = {.name = "flush", .error = "flush failed"},
+    [NBD_CMD_TRIM] = {.name = "trim", .has_range = true, .writes = true, .error = "discard failed"},
+    [NBD_CMD_CACHE] = {.name = "cache",
+                       .has_range = true,
+                       .bounded = true,
+                       .error = "caching data failed"},
+    [NBD_CMD_WRITE_ZEROES] = {.name = "write zeroes",
+                              .flags = NBD_CMD_FLAG_NO_HOLE | NBD_CMD_FLAG_FAST_ZERO,
+                              .has_range = true,
+                              .writes = true,
+                              .error = "writing to file failed"},
+    [NBD_CMD_BLOCK_STATUS] = {.name = "block status",
+                              .flags = NBD_CMD_FLAG_REQ_ONE,
+                              .has_range = true,
+                              .error = "can't get block status"},
 };
 
 static uint32_t check_flags(const NbdRequest *request, const CommandRules *rule, char **message)
@@ -64,8 +74,8 @@ static uint32_t check_range(const NbdRequest *request, const CommandRules *rule,
     if (request->offset <= size && request->length <= size - request->offset) {
         return 0;
     }
-    *message = g_strdup_printf("operation past EOF; From: %" G_GUINT64_FORMAT ", Len: %"
-                               G_GUINT64_FORMAT ", Size: %" G_GUINT64_FORMAT,
+    *message = g_strdup_printf("operation past EOF; From: %" G_GUINT64_FORMAT
+                               ", Len: %" G_GUINT64_FORMAT ", Size: %" G_GUINT64_FORMAT,
                                request->offset, request->length, size);
     return request->command == NBD_CMD_WRITE || request->command == NBD_CMD_WRITE_ZEROES
                ? NBD_ENOSPC
@@ -145,7 +155,7 @@ static BlockChild *child_of(const NbdRequest *request)
 
 static int co_read_part(NbdRequest *request, uint64_t pos, uint64_t len)
 {
-    struct iovec iov = { .iov_base = (uint8_t *)request->buffer + pos, .iov_len = len };
+    struct iovec iov = {.iov_base = (uint8_t *)request->buffer + pos, .iov_len = len};
     IoSlice data = io_slice(&iov, 1);
 
     return co_block_read(child_of(request), request->offset + pos, &data, 0);
@@ -221,9 +231,8 @@ static int co_read_sparse(NbdRequest *request)
         int64_t left = request->length - pos;
         int64_t run = left;
         bool hole = false;
-        int ret = runs < MAX_RUNS
-                      ? co_find_run(export, request->offset + pos, left, &hole, &run)
-                      : 0;
+        int ret =
+            runs < MAX_RUNS ? co_find_run(export, request->offset + pos, left, &hole, &run) : 0;
 
         if (ret < 0) {
             hole = false; /* the read itself will tell */
@@ -292,9 +301,8 @@ static int co_write_zeroes(NbdRequest *request)
 
 static int co_trim(NbdRequest *request)
 {
-    int ret = request->length
-                  ? co_block_discard(child_of(request), request->offset, request->length)
-                  : 0;
+    int ret =
+        request->length ? co_block_discard(child_of(request), request->offset, request->length) : 0;
 
     if (ret == 0 && write_flags(request) & BLOCK_FUA) {
         ret = co_block_flush(child_of(request));
@@ -332,9 +340,9 @@ static int co_describe(NbdRequest *request)
         unsigned index = g_array_index(session->contexts, uint32_t, i);
         const NbdContext *context = &g_array_index(session->export->contexts, NbdContext, index);
         GByteArray *wire;
-        int ret = co_nbd_context_describe(context, child_of(request), request->offset,
-                                          request->length, one, &session->export->base.quiesced,
-                                          &wire);
+        int ret =
+            co_nbd_context_describe(context, child_of(request), request->offset, request->length,
+                                    one, &session->export->base.quiesced, &wire);
 
         if (ret < 0) {
             return ret;

@@ -81,8 +81,8 @@ static bool co_start_in_range(NbdServerConfig *config, uint16_t to, GError **err
 bool co_nbd_server_start_options(const NbdServerOptions *options, GError **errp)
 {
     NbdServerConfig config = {
-        .max_connections = options->has_max_connections ? options->max_connections
-                                                        : NBD_DEFAULT_MAX_CONNECTIONS,
+        .max_connections =
+            options->has_max_connections ? options->max_connections : NBD_DEFAULT_MAX_CONNECTIONS,
         .handshake_seconds = options->has_handshake_max_seconds ? options->handshake_max_seconds
                                                                 : NBD_DEFAULT_HANDSHAKE_SECONDS,
     };

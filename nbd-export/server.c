@@ -9,8 +9,8 @@
 #define BACKLOG 128
 
 typedef struct NbdClient {
-    Socket *socket;   /* while negotiating */
-    LoopTimer timer;  /* ends a negotiation that takes too long */
+    Socket *socket;  /* while negotiating */
+    LoopTimer timer; /* ends a negotiation that takes too long */
 } NbdClient;
 
 typedef struct NbdServer {
@@ -21,7 +21,7 @@ typedef struct NbdServer {
     GPtrArray *negotiating; /* of NbdClient */
     GPtrArray *exports;     /* of NbdExport */
     uint64_t last_serial;
-    CoQueue changed;        /* a client has gone, or the server stops */
+    CoQueue changed; /* a client has gone, or the server stops */
 } NbdServer;
 
 /* The one server, or NULL: QMP knows only one. Loop 0. */
@@ -51,7 +51,7 @@ static void handshake_timeout(void *opaque)
 /* From the greeting to the choice of an export; what is chosen has a client's place. */
 static bool co_negotiate(Socket *socket, NbdChoice *choice)
 {
-    NbdClient client = { .socket = socket };
+    NbdClient client = {.socket = socket};
     bool ok;
 
     loop_timer_init(&client.timer, handshake_timeout, &client);
@@ -68,7 +68,7 @@ static bool co_negotiate(Socket *socket, NbdChoice *choice)
 
 static void co_serve(Socket *socket)
 {
-    NbdChoice choice = { 0 };
+    NbdChoice choice = {0};
 
     if (!co_negotiate(socket, &choice)) {
         socket_free(socket);

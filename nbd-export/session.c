@@ -237,7 +237,8 @@ static bool co_read_header(NbdSession *session, NbdRequest *request)
 
 /*
  * Refuses a request that is wrong. Its payload is skipped first (clients send it before they look
- * for a reply) so that the session can go on; one that is too large costs more than a new connection.
+ * for a reply) so that the session can go on; one that is too large costs more than a new
+ * connection.
  */
 static bool co_refuse(NbdSession *session, NbdRequest *request, uint32_t error, char *message)
 {

@@ -30,7 +30,7 @@
 typedef struct NbdChunk {
     uint8_t head[36];
     uint8_t head_len;
-    bool owned;          /* g_free(payload) when sent */
+    bool owned; /* g_free(payload) when sent */
     uint32_t payload_len;
     void *payload;
 } NbdChunk;
@@ -43,11 +43,11 @@ typedef struct NbdRequest {
     uint64_t cookie;
     uint64_t offset, length;
 
-    void *buffer;        /* of a read or write: .length bytes from the pool; else NULL */
+    void *buffer; /* of a read or write: .length bytes from the pool; else NULL */
     size_t buffer_len;
 
     /* The reply; the chunks go out in order. */
-    NbdChunk *chunks;    /* inline_chunks, or allocated where those do not suffice */
+    NbdChunk *chunks; /* inline_chunks, or allocated where those do not suffice */
     unsigned n_chunks, max_chunks, n_gathered;
     NbdChunk inline_chunks[2];
 } NbdRequest;
@@ -56,27 +56,27 @@ struct NbdSession {
     NbdExport *export;
     Socket *socket;
     bool structured;
-    GArray *contexts;        /* of uint32_t: indexes into export->contexts, those selected */
+    GArray *contexts;         /* of uint32_t: indexes into export->contexts, those selected */
     NbdSession *next, **prev; /* export->sessions */
 
-    bool on_loop;            /* in export->sessions */
-    bool must_leave;         /* the graph moves: the reader goes away and comes back */
-    bool dead;               /* the connection is broken: replies are dropped */
-    CoQueue wake;            /* the reader waits here for anything but the client */
+    bool on_loop;    /* in export->sessions */
+    bool must_leave; /* the graph moves: the reader goes away and comes back */
+    bool dead;       /* the connection is broken: replies are dropped */
+    CoQueue wake;    /* the reader waits here for anything but the client */
 
     uint8_t *rx;
     size_t rx_pos, rx_end;
 
     NbdRequest *unused;
-    unsigned n_requests;     /* under way, until the reply has been sent or dropped */
+    unsigned n_requests; /* under way, until the reply has been sent or dropped */
     NbdBufferPool buffers;
 
     NbdRequest *ready, **ready_tail; /* replies to be sent */
-    bool sending;            /* a sender runs, or will at the end of the turn */
+    bool sending;                    /* a sender runs, or will at the end of the turn */
     LoopDeferred send_later;
     struct iovec iov[NBD_MAX_IOV]; /* the batch that is being sent */
     unsigned n_iov;
-    size_t batch_len, batch_sent;  /* bytes of it */
+    size_t batch_len, batch_sent; /* bytes of it */
 };
 
 /*
@@ -106,11 +106,13 @@ G_GNUC_WARN_UNUSED_RESULT uint32_t nbd_request_check(const NbdRequest *request, 
 /* Carries it out (a coroutine's main function) and queues its reply. */
 void co_nbd_request_execute(void *request);
 
-/* reply.c: chunks of a reply, then the order to send it, with which the request object is given away. */
+/* reply.c: chunks of a reply, then the order to send it, with which the request object is given
+ * away. */
 void nbd_reply_data(NbdRequest *request, uint64_t offset, void *data, uint32_t len);
 void nbd_reply_hole(NbdRequest *request, uint64_t offset, uint32_t len);
 void nbd_reply_status(NbdRequest *request, GByteArray *wire); /* takes over @wire */
-/* An error with its text (takes it over; may be NULL); @offset where only what lies from there on failed. */
+/* An error with its text (takes it over; may be NULL); @offset where only what lies from there on
+ * failed. */
 void nbd_reply_error(NbdRequest *request, uint32_t error, char *message, const uint64_t *offset);
 void nbd_reply_send(NbdRequest *request);
 void nbd_replies_init(NbdSession *session);

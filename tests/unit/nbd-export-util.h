@@ -42,16 +42,17 @@ static inline void co_add_export(const char *text, GError **errp)
 static inline void co_serve_disk(Served *s, Loop *other)
 {
     g_autoptr(GError) error = NULL;
-    NbdServerConfig config = { .max_connections = 32, .handshake_seconds = 10 };
+    NbdServerConfig config = {.max_connections = 32, .handshake_seconds = 10};
 
     s->image = make_image(EXPORT_SIZE);
     s->socket = g_strconcat(s->image, ".sock", NULL);
     s->loops[0] = loop_current();
     s->loops[1] = other;
-    config.addr = (SocketAddr){ .kind = SOCKET_ADDR_UNIX, .path = s->socket };
+    config.addr = (SocketAddr){.kind = SOCKET_ADDR_UNIX, .path = s->socket};
     co_control_lock();
     s->node = co_open_json("{'driver': 'file', 'node-name': 'disk', 'filename': '%s', 'discard': "
-                           "'unmap'}", s->image);
+                           "'unmap'}",
+                           s->image);
     control_unlock();
     g_assert_true(co_nbd_server_start(&config, &error));
     co_add_export("{'type': 'nbd', 'id': 'e', 'node-name': 'disk', 'writable': true}", &error);
@@ -88,7 +89,7 @@ typedef struct Client {
     uint32_t seed;
     int64_t start, end; /* its part of the disk */
     unsigned rounds;
-    unsigned *running;  /* counted down on loop 0 */
+    unsigned *running; /* counted down on loop 0 */
     Loop *loop;
     GThread *thread;
 } Client;
@@ -136,7 +137,7 @@ static inline struct nbd_handle *connect_disk(const char *socket, bool structure
 /* The protocol by hand. */
 static inline int connect_raw(const char *socket_path)
 {
-    struct sockaddr_un addr = { .sun_family = AF_UNIX };
+    struct sockaddr_un addr = {.sun_family = AF_UNIX};
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
     g_strlcpy(addr.sun_path, socket_path, sizeof(addr.sun_path));

@@ -11,7 +11,7 @@ static uint32_t test_seed;
 
 static void test_buffer_pool(void)
 {
-    NbdBufferPool pool = { 0 };
+    NbdBufferPool pool = {0};
     void *large[3];
 
     large[0] = nbd_buffer_get(&pool, NBD_MAX_PAYLOAD);
@@ -51,7 +51,7 @@ static void co_scene(void *opaque)
 static void run_scene(gconstpointer co_fn)
 {
     g_autoptr(GError) error = NULL;
-    Scene scene = { .loop0 = loop_new("loop0", &error), .other = loop_new("other", &error) };
+    Scene scene = {.loop0 = loop_new("loop0", &error), .other = loop_new("other", &error)};
 
     scene.co_fn = (void (*)(Served *))co_fn;
     g_assert_true(loop_start_thread(scene.other, &error));
@@ -165,7 +165,7 @@ static void slow_client(Client *client)
     int fd = connect_raw_disk(client->socket);
     g_autofree uint8_t *buf = g_malloc(SLOW_LEN);
     uint8_t head[NBD_SIMPLE_REPLY_SIZE];
-    bool seen[SLOW_REQUESTS] = { false };
+    bool seen[SLOW_REQUESTS] = {false};
 
     for (unsigned i = 0; i < SLOW_REQUESTS; i++) {
         g_assert_true(request_raw(fd, NBD_CMD_READ, i, i * 4096, SLOW_LEN));
@@ -186,7 +186,7 @@ static void slow_client(Client *client)
 /* Neither drain nor a move waits for it, and it loses nothing. */
 static void co_test_slow_reader(Served *served)
 {
-    SlowClient slow = { .client = { .fn = slow_client, .socket = served->socket } };
+    SlowClient slow = {.client = {.fn = slow_client, .socket = served->socket}};
     unsigned running = 0;
 
     slow.go = g_async_queue_new();
@@ -222,7 +222,8 @@ static void rude_client(Client *c)
             uint16_t command = g_rand_int_range(rand, 0, 10);
 
             if (!request_raw(fd, command, requests, g_rand_int_range(rand, 0, EXPORT_SIZE),
-                             g_rand_int_range(rand, 0, 100000)) || command == NBD_CMD_WRITE) {
+                             g_rand_int_range(rand, 0, 100000)) ||
+                command == NBD_CMD_WRITE) {
                 break;
             }
         }
@@ -235,13 +236,17 @@ static void rude_client(Client *c)
 static void co_test_rude(Served *served)
 {
     Client clients[CLIENTS], polite = {
-        .fn = random_client, .socket = served->socket, .seed = test_seed, .start = 0, .end = 0,
-    };
+                                 .fn = random_client,
+                                 .socket = served->socket,
+                                 .seed = test_seed,
+                                 .start = 0,
+                                 .end = 0,
+                             };
     unsigned running = 0;
 
     for (unsigned i = 0; i < CLIENTS; i++) {
-        clients[i] = (Client){ .fn = rude_client, .socket = served->socket,
-                               .seed = test_seed + i, .rounds = 60 };
+        clients[i] = (Client){
+            .fn = rude_client, .socket = served->socket, .seed = test_seed + i, .rounds = 60};
         client_start(&clients[i], &running);
     }
     for (unsigned i = 0; running; i++) {
@@ -278,7 +283,7 @@ static void co_wait_for_client(void)
 
 static void co_test_remove(Served *served)
 {
-    Client client = { .fn = victim, .socket = served->socket };
+    Client client = {.fn = victim, .socket = served->socket};
     g_autoptr(GError) error = NULL;
     unsigned running = 0;
 
@@ -305,15 +310,15 @@ static void co_test_add_errors(Served *served)
     static const struct {
         const char *options, *message;
     } cases[] = {
-        { "{'type': 'nbd', 'id': '1', 'node-name': 'none'}", "Invalid block export id" },
-        { "{'type': 'nbd', 'id': 'e', 'node-name': 'none'}",
-          "Block export id 'e' is already in use" },
-        { "{'type': 'nbd', 'id': 'f', 'node-name': 'none'}",
-          "Cannot find device='' nor node-name='none'" },
-        { "{'type': 'nbd', 'id': 'f', 'node-name': 'disk'}",
-          "NBD server already has export named 'disk'" },
-        { "{'type': 'nbd', 'id': 'f', 'node-name': 'disk', 'name': 'f', 'bitmaps': ['b']}",
-          "Bitmap 'b' is not found" },
+        {"{'type': 'nbd', 'id': '1', 'node-name': 'none'}", "Invalid block export id"},
+        {"{'type': 'nbd', 'id': 'e', 'node-name': 'none'}",
+         "Block export id 'e' is already in use"},
+        {"{'type': 'nbd', 'id': 'f', 'node-name': 'none'}",
+         "Cannot find device='' nor node-name='none'"},
+        {"{'type': 'nbd', 'id': 'f', 'node-name': 'disk'}",
+         "NBD server already has export named 'disk'"},
+        {"{'type': 'nbd', 'id': 'f', 'node-name': 'disk', 'name': 'f', 'bitmaps': ['b']}",
+         "Bitmap 'b' is not found"},
     };
 
     for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
