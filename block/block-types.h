@@ -27,6 +27,9 @@ typedef enum BlockPerm {
     BLOCK_PERM_ALL = 0x0f,
 } BlockPerm;
 
+/* The largest size of a node (QEMU's): rounding up to any alignment does not overflow. */
+#define BLOCK_MAX_SIZE (INT64_MAX - INT64_MAX % (INT64_C(1) << 30))
+
 /* What a child is for, seen from its parent. */
 typedef enum BlockRole {
     BLOCK_ROLE_DATA = 0x01,     /* guest data is stored in it */

@@ -82,6 +82,9 @@ BlockChild *co_block_child_connect(BlockNode *parent, BlockUser *user, BlockNode
         block_graph_update_perms(NULL);
     }
     co_block_drain_end(drain);
+    if (!child) {
+        co_block_graph_send_home(node);
+    }
     return child;
 }
 

@@ -234,17 +234,33 @@ bool co_block_graph_move(BlockNode *node, Loop *loop, GError **errp)
     return true;
 }
 
+static bool is_pinned(BlockNode *node)
+{
+    g_autoptr(GPtrArray) nodes = block_graph_connected(node);
+    g_autoptr(GPtrArray) users = block_graph_users(nodes);
+
+    return find_pinned(users) != NULL;
+}
+
 bool co_block_graph_join(BlockNode *a, BlockNode *b, GError **errp)
 {
-    g_autoptr(GPtrArray) nodes = NULL, users = NULL;
+    bool b_is_home = b->loop == control_loop() && !is_pinned(b);
 
     if (a->loop == b->loop) {
         return true;
     }
-    nodes = block_graph_connected(a);
-    users = block_graph_users(nodes);
-    if (find_pinned(users) || (a->loop != control_loop() && b->loop == control_loop())) {
+    if (is_pinned(a) || b_is_home) {
         return co_block_graph_move(b, a->loop, errp);
     }
     return co_block_graph_move(a, b->loop, errp);
+}
+
+void co_block_graph_send_home(BlockNode *node)
+{
+    g_autoptr(GPtrArray) nodes = block_graph_connected(node);
+    g_autoptr(GPtrArray) users = block_graph_users(nodes);
+
+    if (users->len == 0 && !co_block_graph_move(node, control_loop(), NULL)) {
+        g_assert_not_reached(); /* no user, so nobody pins it */
+    }
 }

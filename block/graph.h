@@ -35,8 +35,17 @@ GPtrArray *block_graph_connected(BlockNode *node);
 /* Does @node stand in the graph below @top (or is it @top)? */
 bool block_graph_is_below(const BlockNode *top, const BlockNode *node);
 
-/* Moves graphs so that both nodes are on one loop, the graph that nobody pins moves. */
+/*
+ * Moves graphs so that both nodes are on one loop: the one that nobody pins, or else the one that
+ * is still on loop 0, or else that of @a.
+ */
 bool co_block_graph_join(BlockNode *a, BlockNode *b, GError **errp);
+
+/*
+ * To be called for a node that may have lost its last user: a graph that nobody uses goes back to
+ * loop 0, so that its iothread can be removed.
+ */
+void co_block_graph_send_home(BlockNode *node);
 
 /* The users of the connected graph, of BlockUser, not owned. */
 GPtrArray *block_graph_users(const GPtrArray *nodes);

@@ -472,11 +472,37 @@ static int zero_unaligned(BlockNode *node, int64_t offset, int64_t bytes, unsign
 
 /* --- the ways in -------------------------------------------------------------------------- */
 
+/*
+ * A node that takes requests in larger units than the one below it asks for its last unit as a
+ * whole; what lies behind the end reads as zeroes.
+ */
+static bool is_over_end(const BlockChild *child, int64_t offset, int64_t bytes)
+{
+    int64_t left = child->node->size - offset;
+
+    return child->parent && offset >= 0 && left >= 0 && bytes > left &&
+           bytes - left < child->parent->limits.request_alignment;
+}
+
+static int read_over_end(BlockChild *child, int64_t offset, const IoSlice *data, unsigned flags)
+{
+    int64_t inside = child->node->size - offset;
+    IoSlice part = io_slice_sub(data, 0, inside);
+    int ret = inside ? co_block_read(child, offset, &part, flags) : 0;
+
+    part = io_slice_sub(data, inside, data->len - inside);
+    io_slice_zero(&part);
+    return ret;
+}
+
 int co_block_read(BlockChild *child, int64_t offset, const IoSlice *data, unsigned flags)
 {
     BlockNode *node = child->node;
     int ret = check_range(node, offset, data->len);
 
+    if (G_UNLIKELY(ret < 0 && is_over_end(child, offset, data->len))) {
+        return read_over_end(child, offset, data, flags);
+    }
     if (ret < 0 || data->len == 0) {
         return ret;
     }

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Opening nodes: the options that every driver has, the driver, the children. */
+#include <errno.h>
+
 #include "block/control.h"
 #include "block/graph.h"
 #include "block/node-int.h"
@@ -112,6 +114,9 @@ int co_block_node_refresh(BlockNode *node)
     }
     if (size < 0) {
         return size;
+    }
+    if (size > BLOCK_MAX_SIZE) {
+        return -EFBIG;
     }
     node->size = size;
     return 0;

@@ -127,6 +127,16 @@ static void node_free(BlockNode *node)
     g_free(node);
 }
 
+/* What was below may have been on its loop only for the sake of what was above. */
+static void co_drop_child(BlockChild *child)
+{
+    BlockNode *below = block_node_ref(child->node);
+
+    co_block_child_unlink(child);
+    co_block_graph_send_home(below);
+    co_block_node_unref(below);
+}
+
 void co_block_node_unref(BlockNode *node)
 {
     if (!node || --node->refcount > 0) {
@@ -135,9 +145,10 @@ void co_block_node_unref(BlockNode *node)
     g_assert(node->parents->len == 0 && node->in_flight == 0);
     if (node->opened) {
         co_close(node);
+        node->opened = false;
     }
     while (node->children->len) {
-        co_block_child_unlink(node->children->pdata[node->children->len - 1]);
+        co_drop_child(node->children->pdata[node->children->len - 1]);
     }
     node_free(node);
     block_graph_update_perms(NULL);

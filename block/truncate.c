@@ -64,6 +64,10 @@ static bool check(const BlockChild *child, int64_t size, GError **errp)
     if (size < 0) {
         return tm_error_set(errp, "Image size cannot be negative");
     }
+    if (size > BLOCK_MAX_SIZE) {
+        return tm_error_set(errp, "offset(%" PRId64 ") exceeds maximum(%" PRId64 ")", size,
+                            BLOCK_MAX_SIZE);
+    }
     if (child->node->options.read_only) {
         return tm_error_set(errp, "Image is read-only");
     }

@@ -24,24 +24,13 @@ BlockChild *co_block_user_attach(BlockUser *user, BlockNode *node, const char *n
     return co_block_child_connect(NULL, user, node, name, role, perm, shared, errp);
 }
 
-/* A graph that nobody uses any more goes back to loop 0, so that its iothread can be removed. */
-static void co_send_home(BlockNode *node)
-{
-    g_autoptr(GPtrArray) graph = block_graph_connected(node);
-    g_autoptr(GPtrArray) users = block_graph_users(graph);
-
-    if (users->len == 0 && !co_block_graph_move(node, control_loop(), NULL)) {
-        g_assert_not_reached(); /* no user, so nobody pins it */
-    }
-}
-
 void co_block_user_detach(BlockUser *user, BlockChild *child)
 {
     BlockNode *node = block_node_ref(child->node);
 
     g_assert(child->user == user);
     co_block_child_detach(child);
-    co_send_home(node);
+    co_block_graph_send_home(node);
     co_block_node_unref(node);
 }
 
