@@ -222,7 +222,8 @@ static bool parse_line(Config *c, const char *line, GError **errp)
 
 static bool parse_config(BlkdebugRules *rules, const char *text, GError **errp)
 {
-    Config c = {.rules = rules, .ids = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL)};
+    Config c = {.rules = rules,
+                .ids = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL)};
     g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
     bool ok = true;
 

@@ -128,8 +128,7 @@ void blkdebug_rules_event(BlkdebugRules *rules, BlkdebugEvent event)
 
 static bool fits(const ErrorRule *rule, BlkdebugIOType type, int64_t offset, int64_t bytes)
 {
-    bool in_range = rule->offset == -1 ||
-                    (rule->offset >= offset && rule->offset - offset < bytes);
+    bool in_range = rule->offset == -1 || (rule->offset >= offset && rule->offset - offset < bytes);
 
     return in_range && (rule->types & 1U << type);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * blkdebug: passes requests on to an image, and makes those fail that rules say; so that every error path
- * above can be walked.  It also makes an image look more restricted than it is (alignment, sizes).
+ * blkdebug: passes requests on to an image, and makes those fail that rules say; so that every
+ * error path above can be walked.  It also makes an image look more restricted than it is
+ * (alignment, sizes).
  *
  * The rules are in blkdebug-rules.c, their config file in blkdebug-config.c.
  */
@@ -106,10 +107,10 @@ static bool set_limits(BlkdebugState *s, const BlockdevOptionsBlkdebug *o, int64
     int64_t align = MAX(s->align, child_align);
     return set_limit(&s->max_transfer, "max-transfer", o->has_max_transfer, o->max_transfer, align,
                      errp) &&
-           set_limit(&s->opt_write_zero, "opt-write-zero", o->has_opt_write_zero,
-                     o->opt_write_zero, align, errp) &&
-           set_limit(&s->max_write_zero, "max-write-zero", o->has_max_write_zero,
-                     o->max_write_zero, MAX(s->opt_write_zero, align), errp) &&
+           set_limit(&s->opt_write_zero, "opt-write-zero", o->has_opt_write_zero, o->opt_write_zero,
+                     align, errp) &&
+           set_limit(&s->max_write_zero, "max-write-zero", o->has_max_write_zero, o->max_write_zero,
+                     MAX(s->opt_write_zero, align), errp) &&
            set_limit(&s->opt_discard, "opt-discard", o->has_opt_discard, o->opt_discard, align,
                      errp) &&
            set_limit(&s->max_discard, "max-discard", o->has_max_discard, o->max_discard,

@@ -6,8 +6,8 @@
 #include "block/child.h"
 
 /*
- * Tells @child's node that @event happens now.  Does nothing unless the node's driver is blkdebug: a
- * rule there may change its state or arm an error.
+ * Tells @child's node that @event happens now.  Does nothing unless the node's driver is blkdebug:
+ * a rule there may change its state or arm an error.
  */
 void blkdebug_event(BlockChild *child, BlkdebugEvent event);
 

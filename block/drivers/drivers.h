@@ -10,8 +10,9 @@
 /* Nodes are in whole sectors, as guests see disks: behind a part of one they read as zeroes. */
 static inline int64_t block_whole_sectors(int64_t size)
 {
-    return size > INT64_MAX - BLOCK_SECTOR ? INT64_MAX / BLOCK_SECTOR * BLOCK_SECTOR
-                                           : (size + BLOCK_SECTOR - 1) / BLOCK_SECTOR * BLOCK_SECTOR;
+    return size > INT64_MAX - BLOCK_SECTOR
+               ? INT64_MAX / BLOCK_SECTOR * BLOCK_SECTOR
+               : (size + BLOCK_SECTOR - 1) / BLOCK_SECTOR * BLOCK_SECTOR;
 }
 
 extern const BlockDriver block_driver_blkdebug;

@@ -5,13 +5,15 @@
 
 #include <errno.h>
 
-/* Does a transfer that stopped at @pos mean the end of the file? (O_DIRECT cannot go on inside of a block.) */
+/* Does a transfer that stopped at @pos mean the end of the file? (O_DIRECT cannot go on inside of a
+ * block.) */
 static bool stopped_at_end(const FileState *s, int64_t pos)
 {
     return pos % s->request_alignment != 0;
 }
 
-/* Reads all of @data; what lies behind the end of the file (whose length need not be aligned) is zero. */
+/* Reads all of @data; what lies behind the end of the file (whose length need not be aligned) is
+ * zero. */
 static int co_read_all(const FileState *s, int64_t offset, const IoSlice *data)
 {
     size_t done = 0;
@@ -61,8 +63,8 @@ int file_co_read(BlockNode *node, int64_t offset, const IoSlice *data, unsigned 
 }
 
 /*
- * After a failed sync of the page cache its pages count as clean, though they never reached the disk: a
- * later sync would tell that all is well.  So it stays an error.
+ * After a failed sync of the page cache its pages count as clean, though they never reached the
+ * disk: a later sync would tell that all is well.  So it stays an error.
  */
 static int co_sync(FileState *s)
 {
@@ -77,8 +79,8 @@ static int co_sync(FileState *s)
 }
 
 /*
- * A write that must be on stable storage.  Where the file system has no such write it is a write and a
- * sync.
+ * A write that must be on stable storage.  Where the file system has no such write it is a write
+ * and a sync.
  */
 static int co_write_durably(FileState *s, int64_t offset, const IoSlice *data)
 {

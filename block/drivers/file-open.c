@@ -46,7 +46,8 @@ static int open_any(FileOpen *open)
     return fd;
 }
 
-/* The kernel's own word on it, where it has one (Linux 6.1 and some file systems; block devices). */
+/* The kernel's own word on it, where it has one (Linux 6.1 and some file systems; block devices).
+ */
 static void ask_kernel(int fd, mode_t kind, uint32_t *request, uint32_t *mem)
 {
 #ifdef STATX_DIOALIGN
@@ -69,8 +70,8 @@ static bool can_read(int fd, void *buf, size_t len)
 }
 
 /*
- * Finds by reads what the kernel did not tell.  Where reads of one byte work nothing is known (the file
- * may be empty), and the largest usual alignment is safe.
+ * Finds by reads what the kernel did not tell.  Where reads of one byte work nothing is known (the
+ * file may be empty), and the largest usual alignment is safe.
  */
 static bool probe_by_reading(int fd, uint32_t *request, uint32_t *mem)
 {
@@ -79,7 +80,8 @@ static bool probe_by_reading(int fd, uint32_t *request, uint32_t *mem)
     if (posix_memalign((void **)&buf, PROBE_MAX, 2 * PROBE_MAX) != 0) {
         return false;
     }
-    for (uint32_t align = 1; !*request && align <= PROBE_MAX; align = align == 1 ? 512 : align * 2) {
+    for (uint32_t align = 1; !*request && align <= PROBE_MAX;
+         align = align == 1 ? 512 : align * 2) {
         if (can_read(fd, buf, align)) {
             *request = align == 1 ? PROBE_MAX : align;
         }

@@ -74,7 +74,8 @@ static int preallocate(Resize *r)
         int ret = set_size(r);
         return ret < 0 ? ret : write_new_zeroes(r);
     }
-    /* posix_fallocate() would write where the file system cannot reserve: that is what "full" is for. */
+    /* posix_fallocate() would write where the file system cannot reserve: that is what "full" is
+     * for. */
     if (r->size > r->old_size && fallocate(r->fd, 0, r->old_size, r->size - r->old_size) < 0) {
         return fail(r, errno, "Could not preallocate data");
     }
@@ -90,8 +91,8 @@ static int resize_worker(void *opaque)
     }
     int ret = preallocate(r);
     if (ret < 0 && ftruncate(r->fd, r->old_size) < 0) {
-        g_prefix_error(&r->error, "Failed to restore old file length (%s) after: ",
-                       g_strerror(errno));
+        g_prefix_error(&r->error,
+                       "Failed to restore old file length (%s) after: ", g_strerror(errno));
     }
     return ret;
 }

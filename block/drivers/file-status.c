@@ -64,8 +64,8 @@ static int64_t run_length(const Extent *e, int64_t bytes, uint32_t align)
     if (e->end - e->offset >= bytes) {
         return bytes;
     }
-    /* Runs are in whole blocks: the last one of the file may be partly there, one that is hole only in part
-     * is data. */
+    /* Runs are in whole blocks: the last one of the file may be partly there, one that is hole only
+     * in part is data. */
     int64_t run = e->end - e->offset;
     run = e->data ? (run + align - 1) / align * align : run / align * align;
     return MIN(run, bytes);

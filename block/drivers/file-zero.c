@@ -65,7 +65,8 @@ static int co_zero_file(FileState *s, int64_t offset, int64_t bytes)
     return try_another_way(ret) ? co_punch_and_allocate(s, offset, bytes) : ret;
 }
 
-/* On devices the kernel writes zeroes itself where the device cannot: not for who asked for the fast way. */
+/* On devices the kernel writes zeroes itself where the device cannot: not for who asked for the
+ * fast way. */
 static int co_zero_device(FileState *s, int64_t offset, int64_t bytes, unsigned flags)
 {
     if (flags & BLOCK_NO_FALLBACK) {

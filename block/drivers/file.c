@@ -2,9 +2,9 @@
 /*
  * file and host_device: a regular file or a device of the host.
  *
- * This file opens and closes, and holds the tables; file-open.c finds what O_DIRECT needs, file-io.c reads
- * and writes, file-zero.c makes zeroes and holes, file-status.c finds them, file-size.c measures and
- * resizes, lock-bytes.c keeps other processes away.
+ * This file opens and closes, and holds the tables; file-open.c finds what O_DIRECT needs,
+ * file-io.c reads and writes, file-zero.c makes zeroes and holes, file-status.c finds them,
+ * file-size.c measures and resizes, lock-bytes.c keeps other processes away.
  */
 #include "block/drivers/file.h"
 #include "block/drivers/drivers.h"
@@ -38,8 +38,7 @@ static bool open_error(const BlockNode *node, const FileOpen *open, int error, G
     if (open->wrong_kind) {
         return tm_error_set(errp, "'%s' driver requires '%s' to be %s", driver_name(node),
                             open->path,
-                            open->device ? "either a character or block device"
-                                         : "a regular file");
+                            open->device ? "either a character or block device" : "a regular file");
     }
     if (error == EINVAL && open->direct) {
         return tm_error_set(errp, "Could not open '%s': filesystem does not support O_DIRECT",
@@ -154,11 +153,10 @@ static const BlockPermOps file_perm_ops = {
 
 #define FILE_DRIVER_OPERATIONS                                                                     \
     .state_size = sizeof(FileState), .is_protocol = true, .co_close = file_co_close,               \
-    .co_read = file_co_read, .co_write = file_co_write,                                            \
-    .co_write_zeroes = file_co_write_zeroes, .co_discard = file_co_discard,                        \
-    .co_flush = file_co_flush, .co_block_status = file_co_block_status,                            \
-    .co_get_size = file_co_get_size, .refresh_limits = file_refresh_limits,                        \
-    .supports_write_flags = BLOCK_FUA,                                                             \
+    .co_read = file_co_read, .co_write = file_co_write, .co_write_zeroes = file_co_write_zeroes,   \
+    .co_discard = file_co_discard, .co_flush = file_co_flush,                                      \
+    .co_block_status = file_co_block_status, .co_get_size = file_co_get_size,                      \
+    .refresh_limits = file_refresh_limits, .supports_write_flags = BLOCK_FUA,                      \
     .supports_write_zeroes_flags = BLOCK_MAY_UNMAP | BLOCK_NO_FALLBACK, .image = &file_image_ops,  \
     .perm = &file_perm_ops
 

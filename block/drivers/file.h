@@ -17,26 +17,27 @@ typedef struct FileState {
     LockBytes lock;
 
     /* What the file system or device was found not to do. */
-    bool no_discard;    /* punch holes, BLKDISCARD */
+    bool no_discard; /* punch holes, BLKDISCARD */
     bool no_zero_range;
     bool no_fallocate;
     bool no_dsync_write;
-    int sync_error;     /* -errno of a failed sync: the page cache may have lost writes */
+    int sync_error; /* -errno of a failed sync: the page cache may have lost writes */
 
-    /* A run of bytes that was found to be data, so that dense files are not asked for every request. */
+    /* A run of bytes that was found to be data, so that dense files are not asked for every
+     * request. */
     int64_t data_start, data_end;
-    unsigned data_gen;  /* counts what may make holes: an answer older than that is not kept */
+    unsigned data_gen; /* counts what may make holes: an answer older than that is not kept */
 } FileState;
 
 /* Opening (file-open.c): what is asked for, and what was found.  Blocks: in a worker. */
 typedef struct FileOpen {
     const char *path;
-    bool device;         /* wants a device rather than a regular file */
+    bool device; /* wants a device rather than a regular file */
     bool direct;
-    bool read_only;      /* also set where @auto_read_only made it so */
+    bool read_only; /* also set where @auto_read_only made it so */
     bool auto_read_only;
-    bool wrong_kind;     /* out: exists, but is neither (returned -EINVAL) */
-    int fd;              /* out */
+    bool wrong_kind; /* out: exists, but is neither (returned -EINVAL) */
+    int fd;          /* out */
     mode_t kind;
     uint32_t request_alignment, mem_alignment;
     bool can_lock;

@@ -117,8 +117,8 @@ bool lock_bytes_check(LockBytes *lock, unsigned perm, unsigned shared, GError **
     return false;
 }
 
-/* Every byte is set anew, as it is not known which of them a check has locked; unlocking and locking what
- * is held already cannot be refused. */
+/* Every byte is set anew, as it is not known which of them a check has locked; unlocking and
+ * locking what is held already cannot be refused. */
 static void settle(LockBytes *lock)
 {
     apply(lock, BLOCK_PERM_ALL & ~lock->perm, BLOCK_PERM_ALL & ~lock->shared, lock->perm,

@@ -3,9 +3,9 @@
  * Image locking: permissions on a node as locked bytes of the image file, so that other processes
  * (QEMU and its tools use the same bytes) are kept from what would hurt.
  *
- * Byte 100 + i is locked while we use permission 1 << i, byte 200 + i while we do not share it.  All
- * locks are shared ones of the open file description; a conflict is found by asking who else has locked
- * the opposite byte.
+ * Byte 100 + i is locked while we use permission 1 << i, byte 200 + i while we do not share it. All
+ * locks are shared ones of the open file description; a conflict is found by asking who else has
+ * locked the opposite byte.
  */
 #ifndef BLOCK_DRIVERS_LOCK_BYTES_H
 #define BLOCK_DRIVERS_LOCK_BYTES_H
@@ -14,7 +14,7 @@
 #include <stdbool.h>
 
 typedef struct LockBytes {
-    int fd;          /* not owned */
+    int fd; /* not owned */
     bool enabled;
     unsigned perm;   /* BlockPerm for which byte 100 + i is locked */
     unsigned shared; /* BlockPerm for which byte 200 + i is not */
@@ -26,8 +26,8 @@ bool lock_bytes_supported(int fd);
 void lock_bytes_init(LockBytes *lock, int fd, bool enabled);
 
 /*
- * Takes what @perm and @shared need beyond what is held, and checks that nobody else is in the way.  After
- * success call commit (with the same values) or abort.  On failure all is as before.
+ * Takes what @perm and @shared need beyond what is held, and checks that nobody else is in the way.
+ * After success call commit (with the same values) or abort.  On failure all is as before.
  */
 bool lock_bytes_check(LockBytes *lock, unsigned perm, unsigned shared, GError **errp);
 void lock_bytes_commit(LockBytes *lock, unsigned perm, unsigned shared);

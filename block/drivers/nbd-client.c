@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Keeps a connection to an NBD server: makes the first one, and when it is lost tries again, at once and
- * then every second, until there is a new one; see nbd.h.
+ * Keeps a connection to an NBD server: makes the first one, and when it is lost tries again, at
+ * once and then every second, until there is a new one; see nbd.h.
  *
- * Nothing here is a coroutine of its own: what happens next follows from a dial, a handshake or a timer
- * that ends, so that leaving a loop at any moment means to drop just that.
+ * Nothing here is a coroutine of its own: what happens next follows from a dial, a handshake or a
+ * timer that ends, so that leaving a loop at any moment means to drop just that.
  */
 #include "block/drivers/nbd.h"
 #include "util/error.h"
 
 #define SECOND_NS INT64_C(1000000000)
 #define RETRY_NS SECOND_NS
-/* A server that accepts and then says nothing must not hold us for ever. */
-#define HANDSHAKE_NS (30 * SECOND_NS)
+/* A server that does not answer must not hold the control lock for ever (from co_open). */
+#define ATTEMPT_SECONDS 30
 #define MAX_COMMANDS 64
 
 static void start_attempt(NbdcClient *c);
@@ -148,7 +148,6 @@ static void dialled(void *opaque, int fd, GError *error)
         attempt_failed(c, error);
         return;
     }
-    loop_timer_set(&c->timer, loop_now_ns() + HANDSHAKE_NS);
     set_state(c, NBDC_NEGOTIATING);
     nbdc_conn_update(c->conn);
 }
@@ -156,20 +155,30 @@ static void dialled(void *opaque, int fd, GError *error)
 static void start_attempt(NbdcClient *c)
 {
     c->dial = nbdc_dial_start(c->address, dialled, c);
+    loop_timer_set(&c->timer, loop_now_ns() + ATTEMPT_SECONDS * SECOND_NS);
     set_state(c, NBDC_DIALLING);
+}
+
+static void attempt_timed_out(NbdcClient *c)
+{
+    GError *error = NULL;
+
+    nbdc_dial_abandon(g_steal_pointer(&c->dial));
+    if (c->conn) {
+        drop_conn(c);
+    }
+    tm_error_set(&error, "The NBD server did not answer in %d seconds", ATTEMPT_SECONDS);
+    attempt_failed(c, error);
 }
 
 static void timer_fired(void *opaque)
 {
     NbdcClient *c = opaque;
 
-    if (c->state == NBDC_NEGOTIATING) {
-        g_clear_error(&c->conn->error);
-        tm_error_set(&c->conn->error, "The NBD server did not finish the handshake in %d seconds",
-                     (int)(HANDSHAKE_NS / SECOND_NS));
-        handshake_failed(c);
-    } else {
+    if (c->state == NBDC_PAUSED) {
         start_attempt(c);
+    } else {
+        attempt_timed_out(c);
     }
 }
 
@@ -198,7 +207,8 @@ bool co_nbdc_client_open(NbdcClient *c, int64_t deadline_ns, GError **errp)
             return false;
         }
         if (!co_queue_wait_until(&c->changed, until) && !c->error) {
-            return tm_error_set(errp, "Could not connect to the NBD server within the open-timeout");
+            return tm_error_set(errp,
+                                "Could not connect to the NBD server within the open-timeout");
         }
     }
     g_clear_error(&c->error);

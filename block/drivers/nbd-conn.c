@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* One connection of the nbd driver: a libnbd handle whose descriptor the loop watches; see nbd.h. */
+/* One connection of the nbd driver: a libnbd handle whose descriptor the loop watches; see nbd.h.
+ */
 #include "block/drivers/nbd.h"
 #include "util/error.h"
 

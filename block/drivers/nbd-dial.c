@@ -10,9 +10,9 @@
 #include <unistd.h>
 
 /*
- * Made on the client's loop; the coroutine on loop 0 owns it.  A loop ends only by loop 0's doing, after
- * its nodes were closed or moved away, that is, after their dials were abandoned: so loop 0 may send the
- * result to a loop whose dial it finds not abandoned.
+ * Made on the client's loop; the coroutine on loop 0 owns it.  A loop ends only by loop 0's doing,
+ * after its nodes were closed or moved away, that is, after their dials were abandoned: so loop 0
+ * may send the result to a loop whose dial it finds not abandoned.
  */
 struct NbdcDial {
     SocketAddress *address;

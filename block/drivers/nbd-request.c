@@ -6,7 +6,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
-/* Called by libnbd, under its lock: inside of nbdc_conn_update()'s callers or of the issue itself. */
+/* Called by libnbd, under its lock: inside of nbdc_conn_update()'s callers or of the issue itself.
+ */
 static int completed(void *opaque, int *error)
 {
     NbdcCommand *cmd = opaque;
@@ -107,7 +108,8 @@ static int co_read_bounced(BlockNode *node, NbdcCommand *cmd, const IoSlice *dat
 int nbdc_co_read(BlockNode *node, int64_t offset, const IoSlice *data, unsigned flags)
 {
     const NbdcClient *c = node->state;
-    /* The last block of an export whose size is not in whole blocks reads as zeroes behind its end. */
+    /* The last block of an export whose size is not in whole blocks reads as zeroes behind its end.
+     */
     size_t there = CLAMP(c->info.size - offset, 0, (int64_t)data->len);
     IoSlice rest = io_slice_sub(data, there, data->len - there);
     IoSlice part = io_slice_sub(data, 0, there);

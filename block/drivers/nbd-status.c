@@ -5,8 +5,8 @@
 #include <errno.h>
 #include <string.h>
 
-/* Bits of base:allocation (NBD protocol, "Metadata context").  Those of other contexts mean what they may:
- * QEMU reads them alike, so that a dirty bitmap's "dirty" shows as a hole. */
+/* Bits of base:allocation (NBD protocol, "Metadata context").  Those of other contexts mean what
+ * they may: QEMU reads them alike, so that a dirty bitmap's "dirty" shows as a hole. */
 #define STATE_HOLE 1
 #define STATE_ZERO 2
 
@@ -28,8 +28,7 @@ static int64_t issue_status(struct nbd_handle *h, NbdcCommand *cmd, nbd_completi
     nbd_extent_callback extent = {.callback = got_extents, .user_data = cmd};
 
     cmd->extent_bytes = 0;
-    return nbd_aio_block_status(h, cmd->bytes, cmd->offset, extent, done,
-                                LIBNBD_CMD_FLAG_REQ_ONE);
+    return nbd_aio_block_status(h, cmd->bytes, cmd->offset, extent, done, LIBNBD_CMD_FLAG_REQ_ONE);
 }
 
 /* Servers have been seen to answer in parts of their own blocks: such a rest counts as data. */

@@ -27,9 +27,9 @@ typedef struct NbdcDial NbdcDial;
 typedef void NbdcDialFn(void *opaque, int fd, GError *error);
 
 /*
- * Connects to @address, and calls fn(opaque) on the current loop later, once, unless it was abandoned.
- * A look-up or a connect can take minutes and cannot be stopped; so it goes on by itself on loop 0, and
- * nobody needs to wait for it.
+ * Connects to @address, and calls fn(opaque) on the current loop later, once, unless it was
+ * abandoned. A look-up or a connect can take minutes and cannot be stopped; so it goes on by itself
+ * on loop 0, and nobody needs to wait for it.
  */
 NbdcDial *nbdc_dial_start(const SocketAddress *address, NbdcDialFn *fn, void *opaque);
 void nbdc_dial_abandon(NbdcDial *dial); /* same loop; NULL is accepted */
@@ -52,17 +52,18 @@ typedef struct NbdcConn {
     struct nbd_handle *h;
     LoopWatch *watch; /* NULL while detached and when dead */
     unsigned refcount;
-    bool ready;       /* the handshake is over; stays true */
-    bool dead;        /* no command can be given any more; those that were under way have failed */
-    GError *error;    /* why the handshake failed */
-    NbdcInfo info;    /* once ready */
-    void (*changed)(void *opaque); /* it became ready, or dead; may be called in any nbdc_conn_ call */
+    bool ready;    /* the handshake is over; stays true */
+    bool dead;     /* no command can be given any more; those that were under way have failed */
+    GError *error; /* why the handshake failed */
+    NbdcInfo info; /* once ready */
+    /* It became ready, or dead; may be called by any nbdc_conn_ function but close. */
+    void (*changed)(void *opaque);
     void *opaque;
 } NbdcConn;
 
 /*
- * Begins the handshake on @fd, which it owns from now on, also on failure.  @context: the meta context
- * for block status.
+ * Begins the handshake on @fd, which it owns from now on, also on failure.  @context: the meta
+ * context for block status.
  */
 NbdcConn *nbdc_conn_new(int fd, const char *export, const char *context,
                         void (*changed)(void *opaque), void *opaque, GError **errp);
@@ -76,15 +77,15 @@ void nbdc_conn_update(NbdcConn *conn);
 void nbdc_conn_detach(NbdcConn *conn);
 void nbdc_conn_attach(NbdcConn *conn);
 
-/* Says good-bye where that needs no waiting, and drops the caller's reference; no call of changed(). */
+/* Says good-bye where that needs no waiting, and drops the caller's reference. */
 void nbdc_conn_close(NbdcConn *conn);
 
 /* --- a connection at any time (nbd-client.c) ------------------------------------------------ */
 
 typedef enum NbdcState {
     NBDC_OFF,         /* not begun, detached, or given up */
-    NBDC_DIALLING,    /* dial is set */
-    NBDC_NEGOTIATING, /* conn is set and not ready; the timer ends it */
+    NBDC_DIALLING,    /* dial is set; the timer ends it */
+    NBDC_NEGOTIATING, /* conn is set and not ready; the timer goes on */
     NBDC_CONNECTED,   /* conn is set and ready */
     NBDC_PAUSED,      /* the timer starts the next attempt */
 } NbdcState;
@@ -99,8 +100,8 @@ typedef struct NbdcClient {
     NbdcDial *dial;
     NbdcConn *conn;
     LoopTimer timer;
-    GError *error;        /* of the last attempt that failed */
-    bool opened;          /* there was a connection, info is what it had */
+    GError *error; /* of the last attempt that failed */
+    bool opened;   /* there was a connection, info is what it had */
     NbdcInfo info;
     int64_t connected_at; /* loop_now_ns() */
     int64_t wait_until;   /* for how long requests wait for the lost connection */
@@ -122,8 +123,8 @@ void nbdc_client_detach(NbdcClient *c);
 void nbdc_client_attach(NbdcClient *c);
 
 /*
- * A reference to the connection, ready when this was called; waits for it while reconnect-delay lasts
- * (unless !@may_wait).  NULL: there is none.
+ * A reference to the connection, ready when this was called; waits for it while reconnect-delay
+ * lasts (unless !@may_wait).  NULL: there is none.
  */
 NbdcConn *co_nbdc_client_get(NbdcClient *c, bool may_wait);
 
@@ -135,10 +136,10 @@ struct NbdcCommand {
     int64_t (*issue)(struct nbd_handle *h, NbdcCommand *cmd, nbd_completion_callback done);
     void *buf;
     uint64_t offset, bytes;
-    uint32_t flags;     /* LIBNBD_CMD_FLAG_… */
-    const char *context; /* block status: which answer counts */
+    uint32_t flags;                      /* LIBNBD_CMD_FLAG_… */
+    const char *context;                 /* block status: which answer counts */
     uint32_t extent_bytes, extent_flags; /* block status: the first extent; 0 bytes: none came */
-    CoSleep sleep; /* of who waits for it; private like those below */
+    CoSleep sleep;                       /* of who waits for it; private like those below */
     bool done;
     int error;
 };

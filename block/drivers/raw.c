@@ -2,8 +2,8 @@
 /*
  * raw: the bytes of a file as they are, or of a window (offset, size) in it.
  *
- * Without a window it is nearly a filter; it is a driver of its own so that a raw image can be told from
- * the file that holds it.
+ * Without a window it is nearly a filter; it is a driver of its own so that a raw image can be told
+ * from the file that holds it.
  */
 #include "block/drivers/blkdebug.h"
 #include "block/drivers/drivers.h"

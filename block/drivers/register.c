@@ -6,14 +6,10 @@
 void block_drivers_register(void)
 {
     static const BlockDriver *const builtin[] = {
-        &block_driver_blkdebug,
-        &block_driver_copy_before_write,
-        &block_driver_file,
-        &block_driver_host_device,
-        &block_driver_nbd,
-        &block_driver_null_co,
-        &block_driver_raw,
-        &block_driver_snapshot_access,
+        &block_driver_blkdebug, &block_driver_copy_before_write,
+        &block_driver_file,     &block_driver_host_device,
+        &block_driver_nbd,      &block_driver_null_co,
+        &block_driver_raw,      &block_driver_snapshot_access,
     };
 
     for (size_t i = 0; i < G_N_ELEMENTS(builtin); i++) {

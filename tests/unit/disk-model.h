@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * For tests of drivers: random requests to a disk, many at a time, against a naive model of its bytes.
- * Each of the writers has stripes of its own, so that what is read is always known.
+ * For tests of drivers: random requests to a disk, many at a time, against a naive model of its
+ * bytes. Each of the writers has stripes of its own, so that what is read is always known.
  */
 #ifndef TESTS_UNIT_DISK_MODEL_H
 #define TESTS_UNIT_DISK_MODEL_H
@@ -154,7 +154,7 @@ static inline void co_disk_model_exercise(DiskModel *model, BlockChild *child, u
         };
         co_start(co_model_writer, &all[i]);
     }
-    co_yield();
+    co_yield ();
     for (unsigned i = 0; i < writers; i++) {
         g_rand_free(all[i].rand);
     }

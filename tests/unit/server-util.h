@@ -25,8 +25,8 @@ static inline GPid program_start(const char *command)
     g_auto(GStrv) argv = g_strsplit(command, " ", -1);
     GPid pid;
 
-    g_spawn_async(NULL, argv, NULL, G_SPAWN_SEARCH_PATH | G_SPAWN_DO_NOT_REAP_CHILD, NULL, NULL, &pid,
-                  &error);
+    g_spawn_async(NULL, argv, NULL, G_SPAWN_SEARCH_PATH | G_SPAWN_DO_NOT_REAP_CHILD, NULL, NULL,
+                  &pid, &error);
     g_assert_no_error(error);
     return pid;
 }
@@ -39,7 +39,8 @@ static inline void program_kill(GPid pid)
     g_assert_cmpint(waitpid(pid, &status, 0), ==, pid);
 }
 
-/* Runs a command to its end and returns what it printed (to be freed); *status as from waitpid(). */
+/* Runs a command to its end and returns what it printed (to be freed); *status as from waitpid().
+ */
 static inline char *program_run(const char *command, int *status)
 {
     g_autoptr(GError) error = NULL;

@@ -108,7 +108,8 @@ static void co_file_holes(void *opaque)
 {
     g_autofree char *path = make_image(MODEL_SIZE);
     g_autofree char *data = g_malloc0(MODEL_SIZE);
-    BlockNode *node = co_open_json("{'driver': 'file', 'filename': '%s', 'discard': 'unmap'}", path);
+    BlockNode *node =
+        co_open_json("{'driver': 'file', 'filename': '%s', 'discard': 'unmap'}", path);
     TestUser user;
 
     memset(data, 7, MODEL_SIZE);
@@ -159,7 +160,8 @@ static void co_file_errors(void *opaque)
 {
     co_expect_refused("{'driver': 'file', 'filename': '/nonexistent/a'}",
                       "Could not open '/nonexistent/a': No such file or directory");
-    co_expect_refused("{'driver': 'file', 'filename': '/tmp'}", "Could not open '/tmp': Is a directory");
+    co_expect_refused("{'driver': 'file', 'filename': '/tmp'}",
+                      "Could not open '/tmp': Is a directory");
     co_expect_refused("{'driver': 'host_device', 'filename': '/proc/version', 'read-only': true}",
                       "'host_device' driver requires '/proc/version' to be either a character or "
                       "block device");
@@ -180,9 +182,10 @@ static void co_raw_window(void *opaque)
     g_autofree char *found = NULL;
     gsize len;
     DiskModel *model = disk_model_new();
-    BlockNode *node = co_open_json("{'driver': 'raw', 'offset': %d, 'size': %d, 'discard': 'unmap', "
-                                   "'file': {'driver': 'file', 'filename': '%s'}}",
-                                   (int)before, MODEL_SIZE, path);
+    BlockNode *node =
+        co_open_json("{'driver': 'raw', 'offset': %d, 'size': %d, 'discard': 'unmap', "
+                     "'file': {'driver': 'file', 'filename': '%s'}}",
+                     (int)before, MODEL_SIZE, path);
     TestUser user;
 
     co_user(&user, node);
@@ -322,9 +325,10 @@ static void co_blkdebug_types(void *opaque)
     BlockStatus status;
     DebugDisk disk;
 
-    co_debug_open(&disk, "'inject-error': [{'event': 'none', 'iotype': 'write', 'errno': 28, "
-                         "'sector': 3}, {'event': 'none', 'iotype': 'discard', 'immediately': true}, "
-                         "{'event': 'none', 'iotype': 'block-status', 'errno': 12}]");
+    co_debug_open(&disk,
+                  "'inject-error': [{'event': 'none', 'iotype': 'write', 'errno': 28, "
+                  "'sector': 3}, {'event': 'none', 'iotype': 'discard', 'immediately': true}, "
+                  "{'event': 'none', 'iotype': 'block-status', 'errno': 12}]");
     g_assert_cmpint(co_debug_write(&disk, 1024), ==, 0);
     g_assert_cmpint(co_debug_write(&disk, 1536), ==, -ENOSPC);
     g_assert_cmpint(co_debug_write(&disk, 1536), ==, -ENOSPC);
@@ -356,10 +360,11 @@ static void co_blkdebug_states(void *opaque)
     TestUser user;
     char buf[512] = {0};
 
-    disk.node = co_open_json(
-        "{'driver': 'blkdebug', 'node-name': 'debug', 'image': {'driver': 'null-co', 'size': 1048576}, "
-        "'set-state': [{'event': 'write_aio', 'state': 1, 'new_state': 2}], "
-        "'inject-error': [{'event': 'read_aio', 'iotype': 'read', 'state': 2}]}");
+    disk.node =
+        co_open_json("{'driver': 'blkdebug', 'node-name': 'debug', 'image': {'driver': 'null-co', "
+                     "'size': 1048576}, "
+                     "'set-state': [{'event': 'write_aio', 'state': 1, 'new_state': 2}], "
+                     "'inject-error': [{'event': 'read_aio', 'iotype': 'read', 'state': 2}]}");
     raw = co_open_json("{'driver': 'raw', 'file': 'debug'}");
     co_user(&user, raw);
     g_assert_cmpint(co_block_read_buf(user.child, 0, buf, 512), ==, 0);
@@ -376,10 +381,11 @@ static void co_blkdebug_config(void *opaque)
     g_autofree char *rules = g_strdup_printf("'config': '%s'", path);
     DebugDisk disk;
 
-    g_assert_true(g_file_set_contents(path,
-                                      "# rules\n[inject-error]\nevent = \"none\"\niotype = \"read\"\n"
-                                      "errno = \"28\"\nonce = \"on\"\n",
-                                      -1, NULL));
+    g_assert_true(
+        g_file_set_contents(path,
+                            "# rules\n[inject-error]\nevent = \"none\"\niotype = \"read\"\n"
+                            "errno = \"28\"\nonce = \"on\"\n",
+                            -1, NULL));
     co_debug_open(&disk, rules);
     g_assert_cmpint(co_debug_write(&disk, 0), ==, 0);
     g_assert_cmpint(co_debug_read(&disk, 0), ==, -ENOSPC);

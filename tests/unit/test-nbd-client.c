@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The nbd driver against qemu-nbd and nbdkit: requests, status, loss of the server, moves between loops. */
+/* The nbd driver against qemu-nbd and nbdkit: requests, status, loss of the server, moves between
+ * loops. */
 #include <unistd.h>
 
 #include "tests/unit/disk-model.h"
@@ -25,8 +26,9 @@ static void server_init(Server *server, const char *format)
     g_autofree char *zeroes = g_malloc0(MODEL_SIZE);
     g_assert_true(g_file_set_contents(server->image, zeroes, MODEL_SIZE, NULL));
     g_auto(GStrv) parts = g_strsplit(format, "%", 3);
-    server->command = g_strconcat(parts[0], server->socket, parts[1], parts[1] ? server->image : NULL,
-                                  parts[1] ? parts[2] : NULL, NULL);
+    server->command =
+        g_strconcat(parts[0], server->socket, parts[1], parts[1] ? server->image : NULL,
+                    parts[1] ? parts[2] : NULL, NULL);
     server_start(server);
 }
 
@@ -49,6 +51,9 @@ static void server_clear(Server *server)
 
 #define QEMU_NBD "qemu-nbd -t -f raw -x disk --discard=unmap --detect-zeroes=off -k % %"
 #define NBDKIT "nbdkit -f -U % file %"
+#define NBDKIT_BLOCKS                                                                              \
+    "nbdkit -f --filter=blocksize-policy -U % file % blocksize-minimum=4096 "                      \
+    "blocksize-preferred=8192 blocksize-maximum=16384 blocksize-error-policy=error"
 #define NBDKIT_PLAIN "nbdkit -f --no-sr -U % file %"
 
 /* Waits for the server by open-timeout. */
@@ -63,7 +68,8 @@ static void co_user(TestUser *user, BlockNode *node)
 {
     g_autoptr(GError) error = NULL;
 
-    co_test_user_init(user, node, BLOCK_PERM_CONSISTENT_READ | BLOCK_PERM_WRITE, BLOCK_PERM_ALL, &error);
+    co_test_user_init(user, node, BLOCK_PERM_CONSISTENT_READ | BLOCK_PERM_WRITE, BLOCK_PERM_ALL,
+                      &error);
     g_assert_no_error(error);
 }
 
@@ -110,6 +116,11 @@ static void co_nbdkit(void *opaque)
     co_exercise("nbdkit", NBDKIT, "'export': ''");
 }
 
+static void co_block_sizes(void *opaque)
+{
+    co_exercise("nbdkit", NBDKIT_BLOCKS, "'export': ''");
+}
+
 static void co_without_structured_replies(void *opaque)
 {
     co_exercise("nbdkit", NBDKIT_PLAIN, "'export': ''");
@@ -120,9 +131,8 @@ static void co_without_structured_replies(void *opaque)
 static void co_refused(const char *path, const char *options, const char *message)
 {
     g_autoptr(GError) error = NULL;
-    g_autofree char *text =
-        g_strdup_printf("{'driver': 'nbd', %s, 'server': {'type': 'unix', 'path': '%s'}}", options,
-                        path);
+    g_autofree char *text = g_strdup_printf(
+        "{'driver': 'nbd', %s, 'server': {'type': 'unix', 'path': '%s'}}", options, path);
     json_t *json = json_loads(g_strdelimit(text, "'", '"'), 0, NULL);
     g_autoptr(BlockdevOptions) parsed = BlockdevOptions_parse(json, NULL, &error);
 
@@ -136,7 +146,8 @@ static void co_open_errors(void *opaque)
 {
     Server server;
 
-    co_refused("nope.sock", "'export': ''", "Failed to connect to 'nope.sock': No such file or directory");
+    co_refused("nope.sock", "'export': ''",
+               "Failed to connect to 'nope.sock': No such file or directory");
     co_refused("x", "'tls-creds': 't'", "No TLS credentials with id 't'");
     if (!program_there("qemu-nbd")) {
         return;
@@ -145,7 +156,8 @@ static void co_open_errors(void *opaque)
     co_block_node_unref(co_open(&server, "'export': 'disk', 'read-only': true"));
     co_refused(server.socket, "'export': 'none'", "Requested export not available");
     co_refused(server.socket, "'export': 'disk'", "Could not open image: Permission denied");
-    co_refused(server.socket, "'export': 'disk', 'read-only': true, 'x-dirty-bitmap': 'qemu:dirty-bitmap:b'",
+    co_refused(server.socket,
+               "'export': 'disk', 'read-only': true, 'x-dirty-bitmap': 'qemu:dirty-bitmap:b'",
                "Could not open image: Invalid argument");
     server_clear(&server);
 }
@@ -211,7 +223,7 @@ static void co_reconnect(void *opaque)
         }
         server_start(&server);
         for (unsigned j = 0; j < G_N_ELEMENTS(readers); j++) {
-            co_yield();
+            co_yield ();
         }
         for (unsigned j = 0; j < G_N_ELEMENTS(readers); j++) {
             g_assert_cmpint(readers[j].ret, ==, 0);
@@ -254,7 +266,8 @@ static void co_no_delay(void *opaque)
     server_clear(&server);
 }
 
-/* A node whose server is away is closed at once, with a long reconnect-delay and unflushed writes. */
+/* A node whose server is away is closed at once, with a long reconnect-delay and unflushed writes.
+ */
 static void co_close_while_away(void *opaque)
 {
     char buf[512] = {0};
@@ -330,6 +343,7 @@ int main(int argc, char **argv)
     block_drivers_register();
     add_control_test("/nbd-client/qemu-nbd", co_qemu_nbd);
     add_control_test("/nbd-client/nbdkit", co_nbdkit);
+    add_control_test("/nbd-client/block-sizes", co_block_sizes);
     add_control_test("/nbd-client/simple-replies", co_without_structured_replies);
     add_control_test("/nbd-client/open-errors", co_open_errors);
     add_control_test("/nbd-client/auto-read-only", co_auto_read_only);
