@@ -30,6 +30,7 @@ typedef struct BlockStatus {
     int64_t bytes;   /* run length from the offset asked for, 1..bytes asked */
     int64_t map;     /* with OFFSET_VALID or RAW */
     BlockNode *file; /* the node that .map refers to */
+    unsigned depth;  /* set by the gate: the layer of a backing chain that has it; 0: none */
 } BlockStatus;
 
 /* Operations on images as files; each may be NULL. */

@@ -39,6 +39,14 @@ G_GNUC_WARN_UNUSED_RESULT int co_block_write_buf(BlockChild *child, int64_t offs
 G_GNUC_WARN_UNUSED_RESULT int co_block_status(BlockChild *child, bool want_zero, int64_t offset,
                                               int64_t bytes, BlockStatus *status);
 
+/*
+ * The same for the layers above @base only (a node of the backing chain, exclusive; NULL: all):
+ * ALLOCATED says whether one of them has the bytes, status->depth (from 1) which.
+ */
+G_GNUC_WARN_UNUSED_RESULT int co_block_status_above(BlockChild *child, const BlockNode *base,
+                                                    bool want_zero, int64_t offset, int64_t bytes,
+                                                    BlockStatus *status);
+
 /* Flushes what the node itself holds and, below it, every child that it writes to. */
 G_GNUC_WARN_UNUSED_RESULT int co_gate_flush(BlockNode *node);
 

@@ -4,12 +4,14 @@
  *
  * A driver answers for its own layer; here its answer is clipped to the range that was asked for
  * and combined with those of the nodes below, where it says RAW (all of it is theirs) or RECURSE
- * (they may know of zeroes).
+ * (they may know of zeroes).  What a layer does not have is asked of its backing file.
  */
 #include "block/gate.h"
 
 static int co_node_status(BlockNode *node, bool want_zero, int64_t offset, int64_t bytes,
                           BlockStatus *status);
+static int co_chain_status(BlockNode *node, const BlockNode *base, bool want_zero, int64_t offset,
+                           int64_t bytes, BlockStatus *status);
 
 /* What a node without an operation says: everything is data. */
 static void all_data(BlockNode *node, int64_t offset, int64_t bytes, BlockStatus *status)
@@ -48,11 +50,17 @@ static int driver_status(BlockNode *node, bool want_zero, int64_t offset, int64_
     return 0;
 }
 
-/* The lower node's word counts, but for how the layer above is allocated. */
-static int status_of_raw(BlockStatus *status, bool want_zero)
+/*
+ * The lower node's word counts, but for how the layer above is allocated.  A filter shows a layer; what
+ * stores its data in another node (raw) shows all that is read there.
+ */
+static int status_of_raw(const BlockNode *node, BlockStatus *status, bool want_zero)
 {
     BlockStatus below;
-    int ret = co_node_status(status->file, want_zero, status->map, status->bytes, &below);
+    int ret = node->driver->is_filter
+                  ? co_node_status(status->file, want_zero, status->map, status->bytes, &below)
+                  : co_chain_status(status->file, NULL, want_zero, status->map, status->bytes,
+                                    &below);
 
     if (ret == 0) {
         below.flags |= status->flags & BLOCK_STATUS_ALLOCATED;
@@ -79,10 +87,10 @@ static void look_for_zeroes(BlockStatus *status, bool want_zero)
     status->bytes = below.bytes;
 }
 
-static int combine(BlockStatus *status, bool want_zero)
+static int combine(const BlockNode *node, BlockStatus *status, bool want_zero)
 {
     if (status->flags & BLOCK_STATUS_RAW) {
-        return status_of_raw(status, want_zero);
+        return status_of_raw(node, status, want_zero);
     }
     if ((status->flags & BLOCK_STATUS_RECURSE) && (status->flags & BLOCK_STATUS_DATA) &&
         (status->flags & BLOCK_STATUS_OFFSET_VALID) && !(status->flags & BLOCK_STATUS_ZERO)) {
@@ -116,17 +124,64 @@ static int co_node_status(BlockNode *node, bool want_zero, int64_t offset, int64
         all_data(node, offset, bytes, status);
     }
     if (ret == 0) {
-        ret = combine(status, want_zero);
+        ret = combine(node, status, want_zero);
     }
     gate_leave(node);
     return ret;
 }
 
-int co_block_status(BlockChild *child, bool want_zero, int64_t offset, int64_t bytes,
-                    BlockStatus *status)
+/*
+ * Beyond the end of a shorter backing file is what was never written: zeroes, which that layer
+ * decides (nothing below it is asked).
+ */
+static void past_end(int64_t bytes, BlockStatus *status)
+{
+    *status = (BlockStatus){
+        .flags = BLOCK_STATUS_ZERO | BLOCK_STATUS_ALLOCATED,
+        .bytes = bytes,
+    };
+}
+
+/* The layers of @node, down to @base (exclusive; NULL: all of them), until one has the bytes. */
+static int co_chain_status(BlockNode *node, const BlockNode *base, bool want_zero, int64_t offset,
+                           int64_t bytes, BlockStatus *status)
+{
+    BlockNode *layer = node;
+    unsigned depth = 1;
+    int ret = co_node_status(node, want_zero, offset, bytes, status);
+
+    while (ret == 0 && status->bytes > 0 && !(status->flags & BLOCK_STATUS_ALLOCATED)) {
+        BlockNode *below = block_node_backing(layer);
+
+        bytes = status->bytes;
+        if (!below || below == base) {
+            status->flags |= below ? 0 : BLOCK_STATUS_ZERO;
+            depth = 0;
+            break;
+        }
+        layer = below;
+        depth++;
+        if (offset >= layer->size) {
+            past_end(bytes, status);
+            break;
+        }
+        ret = co_node_status(layer, want_zero, offset, bytes, status);
+    }
+    status->depth = depth;
+    return ret;
+}
+
+int co_block_status_above(BlockChild *child, const BlockNode *base, bool want_zero, int64_t offset,
+                          int64_t bytes, BlockStatus *status)
 {
     if (offset < 0 || bytes < 0) {
         return -EIO;
     }
-    return co_node_status(child->node, want_zero, offset, bytes, status);
+    return co_chain_status(child->node, base, want_zero, offset, bytes, status);
+}
+
+int co_block_status(BlockChild *child, bool want_zero, int64_t offset, int64_t bytes,
+                    BlockStatus *status)
+{
+    return co_block_status_above(child, NULL, want_zero, offset, bytes, status);
 }

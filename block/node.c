@@ -168,6 +168,20 @@ BlockNode *block_node_skip_filters(BlockNode *node)
     return node;
 }
 
+BlockNode *block_node_backing(BlockNode *node)
+{
+    const BlockNode *layer = block_node_skip_filters(node);
+
+    for (unsigned i = 0; i < layer->children->len; i++) {
+        BlockChild *child = layer->children->pdata[i];
+
+        if (child->role & BLOCK_ROLE_COW) {
+            return child->node;
+        }
+    }
+    return NULL;
+}
+
 BlockChild *block_node_child(const BlockNode *node, const char *name)
 {
     for (unsigned i = 0; i < node->children->len; i++) {

@@ -97,6 +97,9 @@ bool block_node_is_read_only(const BlockNode *node);
 /* Skips filters downwards (nodes whose driver is a filter), to the node that holds the data. */
 BlockNode *block_node_skip_filters(BlockNode *node);
 
+/* The backing file of the node, or of what the filters on it show; NULL where there is none. */
+BlockNode *block_node_backing(BlockNode *node);
+
 /* The child called @name, or NULL. */
 BlockChild *block_node_child(const BlockNode *node, const char *name);
 
