@@ -66,7 +66,7 @@ bool background_ready(int fd, GError **errp)
     return true;
 }
 
-/* Opens and locks the file; again when it was replaced by another while we waited for nothing. */
+/* Opens and locks the file; again when another process has removed it in between. */
 static int open_locked(const char *path, GError **errp)
 {
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
@@ -80,8 +80,7 @@ static int open_locked(const char *path, GError **errp)
             return -1;
         }
         if (fcntl(fd, F_SETLK, &lock) < 0) {
-            tm_error_set(errp, "cannot create PID file: Could not lock '%s': %s", path,
-                         "another process holds it");
+            tm_error_set_errno(errp, errno, "cannot create PID file: Cannot lock pid file");
             close(fd);
             return -1;
         }

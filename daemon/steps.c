@@ -80,12 +80,28 @@ static bool add_stdio(const json_t *json, const char *id, GError **errp)
     return chardev_add_stdio(id, errp);
 }
 
+/* QEMU reads --chardev by other means than the other options, and has other words for this. */
+static bool reword_unexpected(GError *error, GError **errp)
+{
+    const char *name = error->message + strlen("Parameter ");
+
+    if (!g_str_has_suffix(error->message, "' is unexpected")) {
+        g_propagate_error(errp, error);
+        return false;
+    }
+    tm_error_set(errp, "Invalid parameter %.*s", (int)(strlen(name) - strlen(" is unexpected")),
+                 name);
+    g_error_free(error);
+    return false;
+}
+
 static bool co_add_socket(const json_t *json, GError **errp)
 {
     SchemaInput in = {.mode = SCHEMA_INPUT_KEYVAL};
-    g_autoptr(ChardevSocketOptions) options = ChardevSocketOptions_parse(json, &in, errp);
+    GError *error = NULL;
+    g_autoptr(ChardevSocketOptions) options = ChardevSocketOptions_parse(json, &in, &error);
 
-    return options && co_chardev_add_socket(options, errp);
+    return options ? co_chardev_add_socket(options, errp) : reword_unexpected(error, errp);
 }
 
 /* The backend's own options are left in @json. */

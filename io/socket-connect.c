@@ -8,24 +8,37 @@
 #include "util/error.h"
 
 /* A connected descriptor or -errno. */
-static int co_connect_name(const SockName *name)
+static int co_connect_name(SocketConnect *connect, const SockName *name)
 {
-    int fd = socket(name->sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     struct io_uring_sqe *sqe;
     CoOp op;
-    int res;
+    int fd, res;
 
+    if (connect->cancelled) {
+        return -ECANCELED;
+    }
+    fd = socket(name->sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0) {
         return -errno;
     }
     sqe = co_op_sqe();
     io_uring_prep_connect(sqe, fd, &name->sa, name->len);
+    connect->op = &op;
     res = co_op_run(&op, sqe);
+    connect->op = NULL;
     if (res < 0) {
         close(fd);
-        return res;
+        return connect->cancelled ? -ECANCELED : res;
     }
     return fd;
+}
+
+void socket_connect_cancel(SocketConnect *connect)
+{
+    connect->cancelled = true;
+    if (connect->op) {
+        co_op_cancel(connect->op);
+    }
 }
 
 static Socket *socket_from_fd(const SocketAddr *addr, GError **errp)
@@ -55,7 +68,7 @@ static void set_connect_error(GError **errp, const SocketAddr *addr, int error)
     }
 }
 
-Socket *co_socket_connect(const SocketAddr *addr, GError **errp)
+Socket *co_socket_connect_or_cancel(SocketConnect *connect, const SocketAddr *addr, GError **errp)
 {
     g_autoptr(GArray) names = NULL;
     int fd = -ECONNREFUSED;
@@ -70,7 +83,7 @@ Socket *co_socket_connect(const SocketAddr *addr, GError **errp)
     for (guint i = 0; i < names->len; i++) {
         const SockName *name = &g_array_index(names, SockName, i);
 
-        fd = co_connect_name(name);
+        fd = co_connect_name(connect, name);
         if (fd >= 0) {
             g_autofree char *peer = sock_name_format(name);
 
@@ -80,4 +93,11 @@ Socket *co_socket_connect(const SocketAddr *addr, GError **errp)
     }
     set_connect_error(errp, addr, -fd);
     return NULL;
+}
+
+Socket *co_socket_connect(const SocketAddr *addr, GError **errp)
+{
+    SocketConnect connect = {0};
+
+    return co_socket_connect_or_cancel(&connect, addr, errp);
 }

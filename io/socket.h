@@ -91,6 +91,17 @@ typedef struct SocketAddr {
  * "Failed to connect to '/path': No such file or directory". */
 Socket *co_socket_connect(const SocketAddr *addr, GError **errp);
 
+/*
+ * The same, so that it can be given up: zero-initialised, for one call, and in place until it has
+ * returned.  What was given up fails with ECANCELED's words (a name look-up ends first).
+ */
+typedef struct SocketConnect {
+    void *op; /* private */
+    bool cancelled;
+} SocketConnect;
+Socket *co_socket_connect_or_cancel(SocketConnect *connect, const SocketAddr *addr, GError **errp);
+void socket_connect_cancel(SocketConnect *connect); /* loop thread only */
+
 /* A listening socket (one address family each may mean several descriptors). */
 typedef struct Listener Listener;
 /* Called on the listener's loop, in a coroutine of its own, for each new connection. */

@@ -256,7 +256,7 @@ bool chardev_add_stdio(const char *id, GError **errp)
 bool chardev_claim(Chardev *chardev, GError **errp)
 {
     if (chardev->claimed) {
-        return tm_error_set(errp, "chardev \"%s\" is already in use", chardev->id);
+        return tm_error_set(errp, "chardev '%s' is already in use", chardev->id);
     }
     chardev->claimed = true;
     return true;

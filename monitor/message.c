@@ -127,6 +127,12 @@ static bool deeper_than(const json_t *value, int limit)
     return false;
 }
 
+/* It is written out by recursion, on the stack of a coroutine. */
+static bool usable_id(const json_t *id)
+{
+    return !deeper_than(id, QMP_MAX_ID_DEPTH);
+}
+
 /* The one command that changes the session; its handler has checked the arguments. */
 static void negotiate(const json_t *arguments, QmpMode *mode)
 {
@@ -149,8 +155,8 @@ static json_t *co_execute(json_t *input, QmpMode *mode, GError **errp)
     if (!check_mode(command, &request, mode, errp)) {
         return NULL;
     }
-    if (deeper_than(request.arguments, QMP_MAX_ARGUMENT_DEPTH)) {
-        tm_error_set(errp, "QMP input member 'arguments' is nested too deeply");
+    if (!usable_id(json_object_get(input, "id"))) {
+        tm_error_set(errp, "QMP input member 'id' is nested more than %d deep", QMP_MAX_ID_DEPTH);
         return NULL;
     }
     result = command->invoke(request.arguments, errp);
@@ -201,7 +207,8 @@ char *co_qmp_answer(json_t *input, const char *text, QmpMode *mode, bool pretty)
     json_t *result = co_execute(input, mode, &error);
     json_t *reply = result ? json_pack("{s:o}", "return", result)
                            : error_reply(tm_error_class_name(error), error->message);
-    char *line = id ? format_with_id(reply, id, text, pretty) : qmp_format(reply, pretty);
+    char *line = id && usable_id(id) ? format_with_id(reply, id, text, pretty)
+                                     : qmp_format(reply, pretty);
 
     json_decref(reply);
     return line;

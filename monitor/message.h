@@ -12,8 +12,8 @@
 
 #include "util/error.h"
 
-/* Deeper nesting in arguments is refused: it becomes recursion, on the stack of a coroutine. */
-#define QMP_MAX_ARGUMENT_DEPTH 100
+/* A member "id" that is nested deeper is refused, and not given back. */
+#define QMP_MAX_ID_DEPTH 100
 
 /* What a session has negotiated. */
 typedef struct QmpMode {

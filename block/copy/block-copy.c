@@ -218,11 +218,9 @@ int64_t block_copy_saved_bytes(const BlockCopy *copy)
 
 /* --- transits --- */
 
-void copy_transit_begin(BlockCopy *copy, Transit *transit, int64_t offset, int64_t bytes)
+void copy_transit_begin(BlockCopy *copy, Transit *transit, const GArray *parts)
 {
-    *transit = (Transit){
-        .offset = offset, .bytes = bytes, .next = copy->transits, .prev = &copy->transits
-    };
+    *transit = (Transit){ .parts = parts, .next = copy->transits, .prev = &copy->transits };
     if (transit->next) {
         transit->next->prev = &transit->next;
     }
@@ -235,26 +233,28 @@ void copy_transit_end(Transit *transit)
     if (transit->next) {
         transit->next->prev = transit->prev;
     }
-    co_queue_wake_all(&transit->waiters);
 }
 
-static Transit *find_transit(BlockCopy *copy, int64_t offset, int64_t bytes)
+static const CopyPart *find_part(const Transit *transit, int64_t offset)
 {
-    for (Transit *t = copy->transits; t; t = t->next) {
-        if (range_overlaps(t->offset, t->bytes, offset, bytes)) {
-            return t;
+    for (unsigned i = 0; i < transit->parts->len; i++) {
+        const CopyPart *part = &g_array_index(transit->parts, CopyPart, i);
+
+        if (range_contains(part->offset, part->bytes, offset, 1)) {
+            return part;
         }
     }
     return NULL;
 }
 
-void co_copy_wait_transits(BlockCopy *copy, int64_t offset, int64_t bytes)
+const CopyPart *copy_transit_find(const BlockCopy *copy, int64_t offset)
 {
-    Transit *transit;
+    const CopyPart *part = NULL;
 
-    while (!copy->off && (transit = find_transit(copy, offset, bytes))) {
-        co_queue_wait(&transit->waiters);
+    for (const Transit *t = copy->transits; t && !part; t = t->next) {
+        part = find_part(t, offset);
     }
+    return part;
 }
 
 /* --- the target --- */

@@ -11,11 +11,6 @@
 /* A long run of zeroes is written in requests of this size. */
 #define ZERO_PIECE ((int64_t)256 << 20)
 
-typedef struct ChunkPart {
-    int64_t offset, bytes;
-    const char *data; /* in the chunk's buffer; NULL: zeroes */
-} ChunkPart;
-
 Chunk *chunk_new(BlockCopy *copy, ChunkKind kind, int64_t offset, int64_t bytes)
 {
     Chunk *chunk = g_new0(Chunk, 1);
@@ -24,7 +19,7 @@ Chunk *chunk_new(BlockCopy *copy, ChunkKind kind, int64_t offset, int64_t bytes)
     chunk->kind = kind;
     chunk->offset = offset;
     chunk->bytes = bytes;
-    chunk->parts = g_array_new(false, false, sizeof(ChunkPart));
+    chunk->parts = g_array_new(false, false, sizeof(CopyPart));
     return chunk;
 }
 
@@ -43,9 +38,9 @@ void chunk_free(Chunk *chunk)
 
 static void add_part(Chunk *chunk, int64_t offset, int64_t bytes, const char *data)
 {
-    ChunkPart *last = chunk->parts->len
-                          ? &g_array_index(chunk->parts, ChunkPart, chunk->parts->len - 1) : NULL;
-    ChunkPart part = { offset, bytes, data };
+    CopyPart *last = chunk->parts->len
+                          ? &g_array_index(chunk->parts, CopyPart, chunk->parts->len - 1) : NULL;
+    CopyPart part = { offset, bytes, data };
 
     chunk->moved += bytes;
     if (last && last->offset + last->bytes == offset && !last->data == !data &&
@@ -133,7 +128,7 @@ static void take_range(Chunk *chunk)
 static void set_taken(Chunk *chunk)
 {
     chunk->taken = true;
-    copy_transit_begin(chunk->copy, &chunk->transit, chunk->offset, chunk->bytes);
+    copy_transit_begin(chunk->copy, &chunk->transit, chunk->parts);
 }
 
 static void take_leaving(Chunk *chunk, uint64_t at)
@@ -152,7 +147,7 @@ static void take_leaving(Chunk *chunk, uint64_t at)
         to += copy->block_size;
         at = block + 1;
     }
-    chunk->offset = g_array_index(chunk->parts, ChunkPart, 0).offset;
+    chunk->offset = g_array_index(chunk->parts, CopyPart, 0).offset;
     chunk->bytes = MIN(copy->size, copy_block_offset(copy, at)) - chunk->offset;
     set_taken(chunk);
 }
@@ -217,7 +212,7 @@ static int co_write_zero_run(BlockCopy *copy, int64_t offset, int64_t bytes)
     return ret;
 }
 
-static int co_write_part(Chunk *chunk, const ChunkPart *part, unsigned flags)
+static int co_write_part(Chunk *chunk, const CopyPart *part, unsigned flags)
 {
     BlockCopy *copy = chunk->copy;
 
@@ -240,7 +235,7 @@ int co_chunk_run(Chunk *chunk, unsigned write_flags)
         chunk->is_read = false;
     }
     while (ret == 0 && chunk->written < chunk->parts->len) {
-        ret = co_write_part(chunk, &g_array_index(chunk->parts, ChunkPart, chunk->written),
+        ret = co_write_part(chunk, &g_array_index(chunk->parts, CopyPart, chunk->written),
                             write_flags);
         chunk->written += ret == 0;
     }
@@ -250,7 +245,7 @@ int co_chunk_run(Chunk *chunk, unsigned write_flags)
 void chunk_mark_rest(const Chunk *chunk, DirtyBitmap *bitmap)
 {
     for (unsigned i = chunk->written; i < chunk->parts->len; i++) {
-        const ChunkPart *part = &g_array_index(chunk->parts, ChunkPart, i);
+        const CopyPart *part = &g_array_index(chunk->parts, CopyPart, i);
 
         dirty_bitmap_set(bitmap, part->offset, part->bytes);
     }

@@ -7,8 +7,12 @@
 
 #include "block/copy/chunk.h"
 
-/* Buffers of chunks in flight together. */
-#define COPIER_BYTES ((int64_t)32 << 20)
+/*
+ * Buffers of chunks in flight together, and one of them: more than this only costs cache.  With a
+ * rate limit a chunk is COPY_MAX_IO, as QEMU's.
+ */
+#define COPIER_BYTES ((int64_t)8 << 20)
+#define CHUNK_BYTES ((int64_t)512 << 10)
 /* Chunks that empty staging at the same time. */
 #define MAX_LEAVES 16
 /* What one question for block status covers. */
@@ -70,7 +74,7 @@ Copier *copier_new(const CopierOptions *options)
     if (options->max_chunk) {
         c->chunk_max = MAX(c->unit, MIN(c->chunk_max, align_down(options->max_chunk, c->unit)));
     }
-    c->workers = MAX(1, MIN(options->max_workers, COPIER_BYTES / c->chunk_max));
+    c->workers = MAX(1, MIN(options->max_workers, COPIER_BYTES / MAX(c->unit, CHUNK_BYTES)));
     c->wake_time = INT64_MAX;
     fill_todo(c);
     block_copy_set_notify(c->copy, options->notify, options->opaque);
@@ -145,7 +149,9 @@ int64_t copier_wake_time(const Copier *c)
 
 void copier_limit_changed(Copier *c)
 {
-    c->wake_time = INT64_MAX;
+    int64_t delay = rate_limit_delay_ns(c->o.limit, 0);
+
+    c->wake_time = delay > 0 ? loop_now_ns() + delay : INT64_MAX;
 }
 
 /* --- one chunk --- */
@@ -334,6 +340,12 @@ static bool limit_allows(Copier *c, int64_t bytes)
     return true;
 }
 
+/* The size of a chunk without a rate limit. */
+static int64_t free_chunk(const Copier *c)
+{
+    return MIN(c->chunk_max, MAX(c->unit, CHUNK_BYTES));
+}
+
 static Chunk *next_copy(Copier *c)
 {
     int64_t offset, bytes;
@@ -349,7 +361,7 @@ static Chunk *next_copy(Copier *c)
         return NULL;
     }
     bytes = MIN(bytes, c->known_until - offset);
-    bytes = MIN(bytes, c->known_zero && !limited ? ZERO_BYTES : c->chunk_max);
+    bytes = MIN(bytes, limited ? c->chunk_max : c->known_zero ? ZERO_BYTES : free_chunk(c));
     if (!limit_allows(c, bytes)) {
         return NULL;
     }

@@ -41,7 +41,7 @@ void copier_pump(Copier *c);
 
 /* When the rate limit lets the next chunk begin (loop_now_ns()'s clock); INT64_MAX: it does not hold one back. */
 int64_t copier_wake_time(const Copier *c);
-/* The limit was changed: forget the wait. */
+/* The limit was changed: reckon the wait again. */
 void copier_limit_changed(Copier *c);
 
 /* All is in the target (not yet flushed), and nothing in flight. */

@@ -14,13 +14,18 @@
 typedef struct Save Save;
 typedef struct Transit Transit;
 
+/* A run of old bytes on its way to the target. */
+typedef struct CopyPart {
+    int64_t offset, bytes; /* whole blocks, but for the end of the disk */
+    const char *data;      /* NULL: zeroes */
+} CopyPart;
+
 /*
- * Old bytes of a range that left their place and are on their way to the target (the copier's).  A
- * reader of the frozen view waits for it.
+ * Old bytes that left their places and are on their way to the target (a chunk's).  Until they are
+ * there a reader of the frozen view takes them from here.
  */
 struct Transit {
-    int64_t offset, bytes;
-    CoQueue waiters;
+    const GArray *parts;   /* of CopyPart */
     Transit *next, **prev; /* copy->transits */
 };
 
@@ -90,10 +95,10 @@ void copy_lose(BlockCopy *copy, uint64_t block, int error);
 /* Wakes those who wait for saves (save.c). */
 void copy_wake_savers(BlockCopy *copy);
 
-void copy_transit_begin(BlockCopy *copy, Transit *transit, int64_t offset, int64_t bytes);
+void copy_transit_begin(BlockCopy *copy, Transit *transit, const GArray *parts);
 void copy_transit_end(Transit *transit);
-/* Waits until nothing in the range is on its way. */
-void co_copy_wait_transits(BlockCopy *copy, int64_t offset, int64_t bytes);
+/* The part that @offset lies in; NULL where it is not on its way. */
+const CopyPart *copy_transit_find(const BlockCopy *copy, int64_t offset);
 
 /* A buffer that suits both ends. */
 void *copy_alloc(const BlockCopy *copy, size_t len);

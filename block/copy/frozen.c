@@ -14,9 +14,10 @@
 typedef enum Place {
     PLACE_SOURCE,
     PLACE_ZERO,
-    PLACE_MEMORY,
+    PLACE_STAGING,
+    PLACE_TRANSIT, /* the copier's memory, on the way to the target */
     PLACE_LOST,
-    PLACE_TARGET, /* or on the way there */
+    PLACE_TARGET,
 } Place;
 
 static Place place_of(const BlockCopy *copy, uint64_t block)
@@ -28,9 +29,12 @@ static Place place_of(const BlockCopy *copy, uint64_t block)
         return PLACE_ZERO;
     }
     if (copy->staging && sparse_bitmap_get(staging_held(copy->staging), block)) {
-        return PLACE_MEMORY;
+        return PLACE_STAGING;
     }
-    return sparse_bitmap_get(copy->lost, block) ? PLACE_LOST : PLACE_TARGET;
+    if (sparse_bitmap_get(copy->lost, block)) {
+        return PLACE_LOST;
+    }
+    return copy_transit_find(copy, copy_block_offset(copy, block)) ? PLACE_TRANSIT : PLACE_TARGET;
 }
 
 /* Where block states are compared one by one, at most so many are at a time. */
@@ -70,26 +74,41 @@ static IoSlice part_of(const IoSlice *data, int64_t start, int64_t offset, int64
     return io_slice_sub(data, offset - start, bytes);
 }
 
-/* One run of blocks in the same place, all in one step but for reads of the target. */
-static int co_read_place(BlockCopy *copy, Place place, int64_t offset, const IoSlice *data)
+static void read_staged(const BlockCopy *copy, int64_t offset, const IoSlice *data)
 {
     uint64_t block = copy_first_block(copy, offset);
-    const char *page;
+    const char *page = staging_look(copy->staging, block);
 
+    io_slice_write(data, page + (offset - copy_block_offset(copy, block)), data->len);
+}
+
+static void read_transit(const BlockCopy *copy, int64_t offset, const IoSlice *data)
+{
+    const CopyPart *part = copy_transit_find(copy, offset);
+
+    if (part->data) {
+        io_slice_write(data, part->data + (offset - part->offset), data->len);
+    } else {
+        io_slice_zero(data);
+    }
+}
+
+/* From where nothing more changes, or memory: then in one block, and without a yield. */
+static int co_read_place(BlockCopy *copy, Place place, int64_t offset, const IoSlice *data)
+{
     switch (place) {
     case PLACE_ZERO:
         io_slice_zero(data);
         return 0;
-    case PLACE_MEMORY: {
-        /* Cut to one block by the caller. */
-        page = staging_look(copy->staging, block);
-        io_slice_write(data, page + (offset - copy_block_offset(copy, block)), data->len);
+    case PLACE_STAGING:
+        read_staged(copy, offset, data);
         return 0;
-    }
+    case PLACE_TRANSIT:
+        read_transit(copy, offset, data);
+        return 0;
     case PLACE_LOST:
         return copy->lost_error;
     case PLACE_TARGET:
-        co_copy_wait_transits(copy, offset, data->len);
         return co_block_read(copy->target, offset, data, 0);
     case PLACE_SOURCE:
         break;
@@ -168,7 +187,7 @@ int co_block_copy_frozen_read(BlockCopy *copy, int64_t offset, const IoSlice *da
         IoSlice part;
 
         bytes = same_place(copy, offset + done, data->len - done, &place);
-        if (place == PLACE_MEMORY) {
+        if (place == PLACE_STAGING || place == PLACE_TRANSIT) {
             bytes = MIN(bytes, copy->block_size - (offset + (int64_t)done) % copy->block_size);
         }
         part = io_slice_sub(data, done, bytes);
@@ -201,7 +220,6 @@ static int co_status_of(BlockCopy *copy, Place place, bool want_zero, int64_t of
 {
     switch (place) {
     case PLACE_TARGET:
-        co_copy_wait_transits(copy, offset, bytes);
         return co_block_status(copy->target, want_zero, offset, bytes, status);
     case PLACE_SOURCE:
         return co_block_status(copy->source, want_zero, offset, bytes, status);

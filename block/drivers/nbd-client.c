@@ -140,7 +140,6 @@ static void dialled(void *opaque, int fd, GError *error)
 {
     NbdcClient *c = opaque;
 
-    c->dial = NULL;
     if (fd >= 0) {
         c->conn = nbdc_conn_new(fd, c->export, c->context, conn_changed, c, &error);
     }
@@ -154,16 +153,20 @@ static void dialled(void *opaque, int fd, GError *error)
 
 static void start_attempt(NbdcClient *c)
 {
-    c->dial = nbdc_dial_start(c->address, dialled, c);
+    if (c->dial.running) { /* the last attempt still looks up a name */
+        pause_for(c, RETRY_NS);
+        return;
+    }
     loop_timer_set(&c->timer, loop_now_ns() + ATTEMPT_SECONDS * SECOND_NS);
     set_state(c, NBDC_DIALLING);
+    nbdc_dial_start(&c->dial, c->address, dialled, c);
 }
 
 static void attempt_timed_out(NbdcClient *c)
 {
     GError *error = NULL;
 
-    nbdc_dial_abandon(g_steal_pointer(&c->dial));
+    nbdc_dial_cancel(&c->dial);
     if (c->conn) {
         drop_conn(c);
     }
@@ -215,18 +218,18 @@ bool co_nbdc_client_open(NbdcClient *c, int64_t deadline_ns, GError **errp)
     return true;
 }
 
-void nbdc_client_detach(NbdcClient *c)
+void co_nbdc_client_detach(NbdcClient *c)
 {
     loop_timer_cancel(&c->timer);
-    nbdc_dial_abandon(g_steal_pointer(&c->dial));
     if (c->state == NBDC_CONNECTED) {
         nbdc_conn_detach(c->conn);
         return;
     }
+    c->state = NBDC_OFF;
     if (c->conn) {
         drop_conn(c);
     }
-    c->state = NBDC_OFF;
+    co_nbdc_dial_end(&c->dial);
 }
 
 void nbdc_client_attach(NbdcClient *c)
@@ -238,9 +241,9 @@ void nbdc_client_attach(NbdcClient *c)
     }
 }
 
-void nbdc_client_clear(NbdcClient *c)
+void co_nbdc_client_clear(NbdcClient *c)
 {
-    nbdc_client_detach(c);
+    co_nbdc_client_detach(c);
     if (c->conn) {
         drop_conn(c);
     }

@@ -1,38 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Connecting a socket for the nbd driver, so that nobody needs to wait for it; see nbd.h. */
-#include "block/control.h"
+/* Connecting a socket for the nbd driver; see nbd.h. */
 #include "block/drivers/nbd.h"
-#include "io/socket.h"
 #include "util/error.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <unistd.h>
-
-/*
- * Made on the client's loop; the coroutine on loop 0 owns it.  A loop ends only by loop 0's doing,
- * after its nodes were closed or moved away, that is, after their dials were abandoned: so loop 0
- * may send the result to a loop whose dial it finds not abandoned.
- */
-struct NbdcDial {
-    SocketAddress *address;
-    Loop *loop;
-    int abandoned; /* atomic; set by the client's loop */
-    NbdcDialFn *fn;
-    void *opaque;
-    int fd;
-    GError *error;
-};
-
-static void dial_free(NbdcDial *dial)
-{
-    if (dial->fd >= 0) {
-        close(dial->fd);
-    }
-    g_clear_error(&dial->error);
-    SocketAddress_free(dial->address);
-    g_free(dial);
-}
 
 static void inet_of(const InetSocketAddress *inet, SocketAddr *addr)
 {
@@ -104,61 +77,59 @@ static int take_fd(Socket *socket, GError **errp)
     return fd;
 }
 
-static int co_connect(const SocketAddress *address, GError **errp)
+static int co_connect(NbdcDial *dial, GError **errp)
 {
     SocketAddr addr;
     Socket *socket;
 
-    if (!addr_of(address, &addr, errp)) {
+    if (!addr_of(dial->address, &addr, errp)) {
         return -1;
     }
-    socket = co_socket_connect(&addr, errp);
+    socket = co_socket_connect_or_cancel(&dial->connect, &addr, errp);
     return socket ? take_fd(socket, errp) : -1;
 }
 
-static void deliver(void *opaque)
+static void drop_result(int fd, GError *error)
 {
-    NbdcDial *dial = opaque;
-
-    if (!g_atomic_int_get(&dial->abandoned)) {
-        int fd = dial->fd;
-
-        dial->fd = -1;
-        dial->fn(dial->opaque, fd, g_steal_pointer(&dial->error));
+    if (fd >= 0) {
+        close(fd);
     }
-    dial_free(dial);
+    g_clear_error(&error);
 }
 
 static void co_dial(void *opaque)
 {
     NbdcDial *dial = opaque;
+    GError *error = NULL;
+    int fd = co_connect(dial, &error);
 
-    dial->fd = co_connect(dial->address, &dial->error);
-    if (g_atomic_int_get(&dial->abandoned)) {
-        dial_free(dial);
+    dial->running = false;
+    co_queue_wake_all(&dial->ended);
+    if (dial->connect.cancelled) {
+        drop_result(fd, error);
     } else {
-        loop_call(dial->loop, deliver, dial);
+        dial->fn(dial->opaque, fd, error);
     }
 }
 
-NbdcDial *nbdc_dial_start(const SocketAddress *address, NbdcDialFn *fn, void *opaque)
+void nbdc_dial_start(NbdcDial *dial, const SocketAddress *address, NbdcDialFn *fn, void *opaque)
 {
-    NbdcDial *dial = g_new(NbdcDial, 1);
-
-    *dial = (NbdcDial){
-        .address = SocketAddress_copy(address),
-        .loop = loop_current(),
-        .fn = fn,
-        .opaque = opaque,
-        .fd = -1,
-    };
-    co_start_on(control_loop(), co_dial, dial);
-    return dial;
+    g_assert(!dial->running);
+    *dial = (NbdcDial){.address = address, .fn = fn, .opaque = opaque, .running = true};
+    co_start(co_dial, dial);
 }
 
-void nbdc_dial_abandon(NbdcDial *dial)
+void nbdc_dial_cancel(NbdcDial *dial)
 {
-    if (dial) {
-        g_atomic_int_set(&dial->abandoned, 1);
+    if (dial->running) {
+        socket_connect_cancel(&dial->connect);
+    }
+}
+
+void co_nbdc_dial_end(NbdcDial *dial)
+{
+    nbdc_dial_cancel(dial);
+    while (dial->running) {
+        co_queue_wait(&dial->ended);
     }
 }

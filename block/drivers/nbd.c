@@ -92,7 +92,7 @@ static bool nbdc_co_open(BlockNode *node, const BlockdevOptions *options, GError
     nbdc_client_init(c, o->server, export_of(o),
                      o->x_dirty_bitmap ? o->x_dirty_bitmap : LIBNBD_CONTEXT_BASE_ALLOCATION, delay);
     if (!co_nbdc_client_open(c, loop_now_ns() + patience, errp) || !check_export(node, o, errp)) {
-        nbdc_client_clear(c);
+        co_nbdc_client_clear(c);
         return false;
     }
     g_free(node->filename);
@@ -102,12 +102,12 @@ static bool nbdc_co_open(BlockNode *node, const BlockdevOptions *options, GError
 
 static void nbdc_co_close(BlockNode *node)
 {
-    nbdc_client_clear(node->state);
+    co_nbdc_client_clear(node->state);
 }
 
 static void nbdc_co_detach(BlockNode *node)
 {
-    nbdc_client_detach(node->state);
+    co_nbdc_client_detach(node->state);
 }
 
 static void nbdc_co_attach(BlockNode *node)

@@ -9,30 +9,41 @@
  *   nbd-conn.c     one connection: a libnbd handle whose descriptor a loop watches
  *   nbd-dial.c     connects a socket
  *
- * Names begin with nbdc_ (nbd_ is libnbd's).  All but nbd-dial.c runs on the node's loop.
+ * Names begin with nbdc_ (nbd_ is libnbd's).  All of it runs on the node's loop.
  */
 #ifndef BLOCK_DRIVERS_NBD_H
 #define BLOCK_DRIVERS_NBD_H
 
 #include "block/driver.h"
 #include "io/co-lock.h"
+#include "io/socket.h"
 
 #include <libnbd.h>
 
 /* --- a socket (nbd-dial.c) ---------------------------------------------------------------- */
 
-typedef struct NbdcDial NbdcDial;
-
 /* @fd: connected, owned by who is called; -1 with an @error that is his, too. */
 typedef void NbdcDialFn(void *opaque, int fd, GError *error);
 
+/* One attempt at a time; zero-initialised. */
+typedef struct NbdcDial {
+    SocketConnect connect;
+    const SocketAddress *address;
+    NbdcDialFn *fn;
+    void *opaque;
+    bool running;
+    CoQueue ended; /* who waits for that */
+} NbdcDial;
+
 /*
- * Connects to @address, and calls fn(opaque) on the current loop later, once, unless it was
- * abandoned. A look-up or a connect can take minutes and cannot be stopped; so it goes on by itself
- * on loop 0, and nobody needs to wait for it.
+ * Connects to @address, which stays until then, and calls fn(opaque), perhaps at once, unless it is
+ * given up before.  Nothing may be running.
  */
-NbdcDial *nbdc_dial_start(const SocketAddress *address, NbdcDialFn *fn, void *opaque);
-void nbdc_dial_abandon(NbdcDial *dial); /* same loop; NULL is accepted */
+void nbdc_dial_start(NbdcDial *dial, const SocketAddress *address, NbdcDialFn *fn, void *opaque);
+
+/* Gives up: @fn is not called any more.  It may run on for a while, for a name look-up. */
+void nbdc_dial_cancel(NbdcDial *dial);
+void co_nbdc_dial_end(NbdcDial *dial); /* cancels, and waits until it runs no more */
 
 /* Can the address be translated? With the error for those that cannot. */
 bool nbdc_dial_check(const SocketAddress *address, GError **errp);
@@ -84,7 +95,7 @@ void nbdc_conn_close(NbdcConn *conn);
 
 typedef enum NbdcState {
     NBDC_OFF,         /* not begun, detached, or given up */
-    NBDC_DIALLING,    /* dial is set; the timer ends it */
+    NBDC_DIALLING,    /* dial is running; the timer ends it */
     NBDC_NEGOTIATING, /* conn is set and not ready; the timer goes on */
     NBDC_CONNECTED,   /* conn is set and ready */
     NBDC_PAUSED,      /* the timer starts the next attempt */
@@ -97,7 +108,7 @@ typedef struct NbdcClient {
     bool needs_write; /* a connection to a read-only export is of no use */
 
     NbdcState state;
-    NbdcDial *dial;
+    NbdcDial dial;
     NbdcConn *conn;
     LoopTimer timer;
     GError *error; /* of the last attempt that failed */
@@ -116,10 +127,10 @@ void nbdc_client_init(NbdcClient *c, const SocketAddress *address, const char *e
 /* The first connection; further attempts until @deadline_ns on loop_now_ns()'s clock. */
 bool co_nbdc_client_open(NbdcClient *c, int64_t deadline_ns, GError **errp);
 
-/* Closes and frees what @c holds; nothing may be under way.  Does not yield. */
-void nbdc_client_clear(NbdcClient *c);
+/* Closes and frees what @c holds; no command may be under way. */
+void co_nbdc_client_clear(NbdcClient *c);
 
-void nbdc_client_detach(NbdcClient *c);
+void co_nbdc_client_detach(NbdcClient *c);
 void nbdc_client_attach(NbdcClient *c);
 
 /*

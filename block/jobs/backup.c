@@ -20,16 +20,27 @@ static BackupJob *backup_of(Job *job)
     return (BackupJob *)job;
 }
 
-/* A copy that has failed is over, even if the job is paused. */
+static void count_saved(BackupJob *b)
+{
+    int64_t saved = block_copy_saved_bytes(b->copy);
+
+    progress_advance(&b->block.job.progress, saved - b->saved_seen);
+    b->saved_seen = saved;
+}
+
+/*
+ * A save may need the copier to make room, even if the job is paused; and a copy that has failed is over
+ * even then.
+ */
 void backup_notify(void *opaque)
 {
     BackupJob *b = opaque;
     Job *job = &b->block.job;
-    int64_t saved = block_copy_saved_bytes(b->copy);
 
-    if (!b->copier) {
-        progress_advance(&job->progress, saved - b->saved_seen);
-        b->saved_seen = saved;
+    if (b->copier) {
+        copier_pump(b->copier);
+    } else {
+        count_saved(b);
     }
     if (block_copy_stopped(b->copy)) {
         job_end_pause(job);

@@ -70,13 +70,47 @@ static void co_drain_once(BlockNode *node)
     control_unlock();
 }
 
+/* The job's filter shows the frozen view too, wherever the old bytes are now. */
+static void co_look_through_filter(const uint8_t *snapshot)
+{
+    g_autofree uint8_t *buf = g_malloc(100000);
+    TestUser reader;
+    BlockNode *view;
+
+    co_control_lock();
+    if (!block_node_find("flt")) {
+        control_unlock();
+        return;
+    }
+    view = co_open_json("{'driver': 'snapshot-access', 'node-name': 'view', 'file': 'flt'}");
+    g_assert_true(co_test_user_init(&reader, view, BLOCK_PERM_CONSISTENT_READ, BLOCK_PERM_ALL,
+                                    NULL));
+    control_unlock();
+    for (int i = 0; i < 20 && !reader.quiesced; i++) {
+        int64_t offset = test_range(0, SIZE - 100000);
+        int ret;
+
+        test_user_begin(&reader);
+        ret = co_block_read_buf(reader.child, offset, buf, 100000);
+        test_user_end(&reader);
+        if (ret == 0) {
+            g_assert_cmpint(memcmp(buf, snapshot + offset, 100000), ==, 0);
+        }
+    }
+    co_control_lock();
+    co_block_user_free(reader.user);
+    co_block_node_unref(view);
+    control_unlock();
+}
+
 /* Bothers the job until it is gone. */
-static void co_live_with_job(BlockNode *source, BlockNode *target, bool cancel)
+static void co_live_with_job(BlockNode *source, BlockNode *target, const uint8_t *snapshot,
+                             bool cancel)
 {
     Job *job;
 
     while ((job = job_find("j"))) {
-        switch (test_range(0, cancel ? 12 : 11)) {
+        switch (test_range(0, cancel ? 16 : 15)) {
         case 0:
             job_user_pause(job, NULL);
             break;
@@ -91,7 +125,10 @@ static void co_live_with_job(BlockNode *source, BlockNode *target, bool cancel)
         case 5:
             block_job_set_speed((BlockJob *)job, test_bit() ? 0 : 20 << 20, NULL);
             break;
-        case 11:
+        case 6:
+            co_look_through_filter(snapshot);
+            break;
+        case 15:
             job_user_cancel(job, test_bit(), NULL);
             break;
         }
@@ -135,7 +172,7 @@ static void random_args(BlockdevBackup *args, BackupPerf *perf)
         .bitmap_mode = test_bit() ? BITMAP_SYNC_MODE_ON_SUCCESS : BITMAP_SYNC_MODE_ALWAYS,
         .has_on_source_error = true, .on_source_error = policies[test_range(0, 3)],
         .has_on_target_error = true, .on_target_error = policies[test_range(0, 3)],
-        .x_perf = test_bit() ? perf : NULL,
+        .x_perf = test_bit() ? perf : NULL, .filter_node_name = (char *)"flt",
     };
     *perf = (BackupPerf){
         .has_max_workers = true, .max_workers = test_range(1, 5),
@@ -164,7 +201,7 @@ static void co_push_round(PushTest *t)
         mem_disk(t->copy)->write_errors = test_bit() ? 20 : 0;
     }
     co_start_backup(&args, t->disk, t->snapshot);
-    co_live_with_job(t->disk, t->copy, test_bit());
+    co_live_with_job(t->disk, t->copy, t->snapshot, test_bit());
     mem_disk(t->disk)->read_errors = mem_disk(t->copy)->write_errors = 0;
     g_assert_true(t->outcome.completed || t->outcome.cancelled);
     if (t->outcome.completed && !t->outcome.failed && t->outcome.errors == 0) {

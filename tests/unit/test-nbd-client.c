@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The nbd driver against qemu-nbd and nbdkit: requests, status, loss of the server, moves between
  * loops. */
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "tests/unit/disk-model.h"
@@ -296,6 +298,53 @@ static void co_close_while_away(void *opaque)
     server_clear(&server);
 }
 
+/* A listener that accepts nothing, with connections before ours in its queue. */
+static void make_deaf(int fds[4], const char *path)
+{
+    struct sockaddr_un addr = { .sun_family = AF_UNIX };
+
+    g_strlcpy(addr.sun_path, path, sizeof(addr.sun_path));
+    for (int i = 0; i < 4; i++) {
+        fds[i] = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+        if (i == 0) {
+            g_assert_cmpint(bind(fds[0], (struct sockaddr *)&addr, sizeof(addr)), ==, 0);
+            g_assert_cmpint(listen(fds[0], 0), ==, 0);
+        } else if (connect(fds[i], (struct sockaddr *)&addr, sizeof(addr)) < 0) {
+            g_assert_cmpint(errno, ==, EAGAIN);
+        }
+    }
+}
+
+/* Connecting again hangs: closing the node ends that. */
+static void co_close_while_connecting(void *opaque)
+{
+    char buf[512] = { 0 };
+    BlockNode *node;
+    Server server;
+    TestUser user;
+    int fds[4];
+
+    if (!program_there("qemu-nbd")) {
+        return;
+    }
+    server_init(&server, QEMU_NBD);
+    node = co_open(&server, "'export': 'disk'");
+    co_user(&user, node);
+    g_assert_cmpint(co_block_read_buf(user.child, 0, buf, 512), ==, 0);
+    server_stop(&server);
+    make_deaf(fds, server.socket);
+    g_assert_cmpint(co_block_read_buf(user.child, 0, buf, 512), ==, -EIO);
+    co_sleep_ns(1200000000); /* the next attempt comes at the latest after a second */
+    co_block_user_free(user.user);
+    co_block_node_unref(node);
+    for (int i = 0; i < 4; i++) {
+        close(fds[i]);
+    }
+    unlink(server.socket);
+    server_start(&server);
+    server_clear(&server);
+}
+
 /* --- loops ------------------------------------------------------------------------------------ */
 
 static void co_moves(void *opaque)
@@ -350,6 +399,7 @@ int main(int argc, char **argv)
     add_control_test("/nbd-client/reconnect", co_reconnect);
     add_control_test("/nbd-client/no-delay", co_no_delay);
     add_control_test("/nbd-client/close-while-away", co_close_while_away);
+    add_control_test("/nbd-client/close-while-connecting", co_close_while_connecting);
     add_control_test("/nbd-client/moves", co_moves);
     return g_test_run();
 }
