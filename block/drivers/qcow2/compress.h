@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Compressed clusters. */
+#ifndef BLOCK_DRIVERS_QCOW2_COMPRESS_H
+#define BLOCK_DRIVERS_QCOW2_COMPRESS_H
+
+#include "block/drivers/qcow2/qcow2.h"
+
+/*
+ * Reads data->len bytes at @skip within the cluster that L2 entry @entry (COMPRESSED set) describes.
+ * No lock; inflates in a worker.  -EIO where the compressed data is damaged.
+ */
+G_GNUC_WARN_UNUSED_RESULT int co_qcow2_read_compressed(BlockNode *node, uint64_t entry,
+                                                       int64_t skip, const IoSlice *data);
+
+/*
+ * Writes whole clusters (the last one of the disk may be short) compressed, those that do not get
+ * smaller plainly; a write with BLOCK_COMPRESSED.  @offset is cluster-aligned.
+ */
+G_GNUC_WARN_UNUSED_RESULT int co_qcow2_write_compressed(BlockNode *node, int64_t offset,
+                                                        const IoSlice *data);
+
+#endif

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Overlap checks: nothing is written over metadata, whatever the tables of a damaged image say. */
+#ifndef BLOCK_DRIVERS_QCOW2_OVERLAP_H
+#define BLOCK_DRIVERS_QCOW2_OVERLAP_H
+
+#include "block/drivers/qcow2/qcow2.h"
+
+/*
+ * May [offset, offset + bytes) of the image file be written?  @ignore: Qcow2Area bits that may be
+ * there (the kind that is being written).  0; where not, the image is marked corrupt, and -EIO.
+ */
+G_GNUC_WARN_UNUSED_RESULT int co_qcow2_check_overlap(BlockNode *node, unsigned ignore,
+                                                     int64_t offset, int64_t bytes);
+
+/* The option overlap-check; @options may be NULL. */
+bool qcow2_overlap_option(Qcow2State *s, const Qcow2OverlapChecks *options, GError **errp);
+
+#endif
