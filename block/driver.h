@@ -66,6 +66,7 @@ struct BlockDriver {
     bool is_filter;     /* shows the data of node->file, and passes through what it does not have */
     bool is_protocol;   /* reaches bytes itself, without a child (file, null-co, nbd) */
     bool may_have_bitmaps_persistent;
+    bool supports_backing; /* may have a child "backing" (BLOCK_ROLE_COW) */
 
     /*
      * Opens the node: options (typed by the schema, options->u.NAME) are valid for the call only.

@@ -98,6 +98,22 @@ static void retarget_all(GPtrArray *edges, BlockNode *to)
     }
 }
 
+/* All or nothing. A node lives on while its parents come and go. */
+static bool move_edges(GPtrArray *edges, BlockNode *from, BlockNode *to, GError **errp)
+{
+    bool ok;
+
+    block_node_ref(from);
+    retarget_all(edges, to);
+    ok = block_graph_update_perms(errp);
+    if (!ok) {
+        retarget_all(edges, from);
+        block_graph_update_perms(NULL);
+    }
+    from->refcount--;
+    return ok;
+}
+
 /*
  * Parents of @node that are not the filter, nor below it (the edge would close a cycle), nor kept.
  */
@@ -124,13 +140,15 @@ bool block_graph_insert_filter(BlockNode *filter, BlockNode *node,
     g_autoptr(GPtrArray) edges = edges_to_move(filter, node, keep, opaque);
 
     g_assert(control_locked_by_me() && filter->file && filter->file->node == node);
-    retarget_all(edges, filter);
-    if (!block_graph_update_perms(errp)) {
-        retarget_all(edges, node);
-        block_graph_update_perms(NULL);
-        return false;
-    }
-    return true;
+    return move_edges(edges, node, filter, errp);
+}
+
+bool block_graph_move_parents(BlockNode *from, BlockNode *to, GError **errp)
+{
+    g_autoptr(GPtrArray) edges = edges_to_move(to, from, NULL, NULL);
+
+    g_assert(control_locked_by_me());
+    return move_edges(edges, from, to, errp);
 }
 
 bool block_graph_remove_filter(BlockNode *filter, GError **errp)
@@ -142,15 +160,7 @@ bool block_graph_remove_filter(BlockNode *filter, GError **errp)
     for (unsigned i = 0; i < filter->parents->len; i++) {
         g_ptr_array_add(edges, filter->parents->pdata[i]);
     }
-    block_node_ref(filter); /* the caller drops it; moving the edges must not */
-    retarget_all(edges, node);
-    filter->refcount--;
-    if (!block_graph_update_perms(errp)) {
-        retarget_all(edges, filter);
-        block_graph_update_perms(NULL);
-        return false;
-    }
-    return true;
+    return move_edges(edges, filter, node, errp);
 }
 
 /* --- moving between loops ----------------------------------------------------------------- */
