@@ -20,6 +20,8 @@
 #define QCOW2_MAX_SNAPSHOT_TABLE_BYTES (INT64_C(1024) * QCOW2_MAX_SNAPSHOTS)
 #define QCOW2_MAX_BACKING_NAME 1023
 #define QCOW2_MAX_BITMAPS 65535
+/* One entry of a bitmap directory is at most 24 + 1023 bytes, rounded up. */
+#define QCOW2_MAX_BITMAP_DIRECTORY_BYTES (INT64_C(1048) * QCOW2_MAX_BITMAPS)
 
 /* Incompatible features. */
 #define QCOW2_DIRTY (UINT64_C(1) << 0)

@@ -49,7 +49,6 @@ typedef struct Qcow2Header {
     char *backing_format;  /* NULL: not said */
     char *data_file_name;  /* of the external data file; NULL: not said */
     Qcow2BitmapsExt bitmaps;
-    bool feature_names;    /* write the feature name table (QEMU's does in version 3) */
     GArray *unknown;       /* of Qcow2Extension; NULL if none */
 } Qcow2Header;
 
@@ -57,17 +56,22 @@ typedef struct Qcow2Header {
 void qcow2_header_clear(Qcow2Header *header);
 
 /*
- * Reads the header from @buf, the first @len bytes of the image (at least 512, one cluster where
- * the file has that much: see qcow2_header_probe()).  Checks everything that can be checked
- * without the rest of the file.  On failure @header is cleared.
+ * The cluster size, from the first bytes of the image (QCOW2_HEADER_PROBE of them); 0 with an
+ * error where it is no qcow2 header.
  */
-bool qcow2_header_decode(Qcow2Header *header, const uint8_t *buf, size_t len, GError **errp);
+#define QCOW2_HEADER_PROBE 112
+size_t qcow2_header_probe(const uint8_t *buf, GError **errp);
 
 /*
- * How many bytes qcow2_header_decode() wants (the cluster size), from the first 112 (or more).  0
- * with an error where it is no qcow2 header.
+ * Reads the header from @buf, the first cluster of the image (zeroes behind the end of the file).
+ * Checks everything that can be checked without the rest of the file.  On failure @header is
+ * cleared.  A bitmaps extension that is damaged or out of date is no error: there is a warning, and
+ * header->bitmaps.count is 0.
  */
-size_t qcow2_header_probe(const uint8_t *buf, size_t len, GError **errp);
+bool qcow2_header_decode(Qcow2Header *header, const uint8_t *buf, GError **errp);
+
+/* The size of L1 that a disk of @size bytes needs, in entries; may exceed what QEMU takes. */
+uint64_t qcow2_l1_entries(int64_t size, unsigned cluster_bits, bool extended_l2);
 
 /*
  * Writes the whole first cluster (@len is the cluster size) into @buf; what is unused is zeroed.
