@@ -107,7 +107,7 @@ static bool extents_takes(const NbdExtents *extents, uint32_t flags, bool one)
 static uint32_t flags_of_status(NbdContextKind kind, const BlockStatus *status)
 {
     if (kind == NBD_CONTEXT_DEPTH) {
-        return status->flags & BLOCK_STATUS_ALLOCATED ? 1 : 0;
+        return status->depth; /* 1: the exported layer, 2: its backing file, …; 0: none has it */
     }
     return (status->flags & BLOCK_STATUS_DATA ? 0 : NBD_STATE_HOLE) |
            (status->flags & BLOCK_STATUS_ZERO ? NBD_STATE_ZERO : 0);
@@ -119,7 +119,8 @@ static int co_describe_status(NbdExtents *extents, NbdContextKind kind, BlockChi
     while (length > 0 && !(hurry && *hurry && extents->covered)) {
         BlockStatus status;
         uint32_t flags;
-        int ret = co_block_status(child, true, offset, length, &status);
+        int ret = co_block_status_above(child, NULL, kind == NBD_CONTEXT_ALLOCATION, offset, length,
+                                        &status);
 
         if (ret < 0) {
             return ret;
