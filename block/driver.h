@@ -40,7 +40,28 @@ typedef struct BlockImageOps {
                        GError **errp);
     /* Bytes allocated on the host, or -errno; for query-named-block-nodes ("actual-size"). */
     int64_t (*co_allocated_size)(BlockNode *node);
+    /* Bytes in which the image allocates space.  Any loop; must not yield. */
+    int64_t (*cluster_size)(const BlockNode *node);
 } BlockImageOps;
+
+/*
+ * Storage for persistent bitmaps.  A driver without it cannot have them.  Stored ones are loaded by
+ * co_open, and stored again by co_close.  All but can_store run on node->loop, drained.
+ */
+typedef struct BlockBitmapOps {
+    /* May there be a new persistent bitmap of that name?  Loop 0; must not yield.  QEMU's words. */
+    bool (*can_store)(const BlockNode *node, const char *name, uint32_t granularity,
+                      GError **errp);
+    /* Takes a bitmap out of the image at once; one that is not there (yet) is no error. */
+    bool (*co_remove)(BlockNode *node, const char *name, GError **errp);
+    /*
+     * Stores them all; from then on they are read-only.  For nodes that become read-only, or that
+     * somebody else takes over.  0 or -errno, with a warning for each that could not be stored.
+     */
+    int (*co_store)(BlockNode *node);
+    /* The reverse: the image (writable now) is told that they are in use, and they record again. */
+    bool (*co_activate)(BlockNode *node, GError **errp);
+} BlockBitmapOps;
 
 /*
  * Permission changes that can be refused (image locks): check prepares, then either commit or
@@ -65,7 +86,6 @@ struct BlockDriver {
     size_t state_size;
     bool is_filter;     /* shows the data of node->file, and passes through what it does not have */
     bool is_protocol;   /* reaches bytes itself, without a child (file, null-co, nbd) */
-    bool may_have_bitmaps_persistent;
     bool supports_backing; /* may have a child "backing" (BLOCK_ROLE_COW) */
 
     /*
@@ -100,6 +120,7 @@ struct BlockDriver {
     unsigned supports_write_zeroes_flags; /* BLOCK_FUA, BLOCK_MAY_UNMAP, BLOCK_NO_FALLBACK */
 
     const BlockImageOps *image;
+    const BlockBitmapOps *bitmaps;
     const BlockPermOps *perm;
     const BlockLoopOps *loop;
 };

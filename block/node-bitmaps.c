@@ -4,8 +4,11 @@
 
 #include <string.h>
 
+#include "block/child.h"
+#include "block/driver.h"
 #include "util/error.h"
 
+#define MIN_DEFAULT_GRANULARITY (4 * 1024)
 #define DEFAULT_GRANULARITY (64 * 1024)
 
 DirtyBitmap *block_node_bitmap_find(const BlockNode *node, const char *name)
@@ -41,12 +44,27 @@ DirtyBitmap *block_bitmap_lookup(const char *node_name, const char *bitmap_name,
     return bitmap;
 }
 
-uint32_t block_node_default_granularity(const BlockNode *node)
+/* The cluster size of what the filters on it show; 0: it has none. */
+static int64_t cluster_size(const BlockNode *node)
 {
-    return DEFAULT_GRANULARITY; /* no driver has clusters of its own */
+    while (!node->driver->image || !node->driver->image->cluster_size) {
+        if (!node->file ||
+            !(node->driver->is_filter || node->driver->id == BLOCKDEV_DRIVER_RAW)) {
+            return 0;
+        }
+        node = node->file->node;
+    }
+    return node->driver->image->cluster_size(node);
 }
 
-static bool check_granularity(uint32_t granularity, GError **errp)
+uint32_t block_node_default_granularity(const BlockNode *node)
+{
+    int64_t size = cluster_size(node);
+
+    return size ? CLAMP(size, MIN_DEFAULT_GRANULARITY, DEFAULT_GRANULARITY) : DEFAULT_GRANULARITY;
+}
+
+bool block_bitmap_check_granularity(uint32_t granularity, GError **errp)
 {
     if (granularity < DIRTY_BITMAP_MIN_GRANULARITY || (granularity & (granularity - 1))) {
         return tm_error_set(errp, "Granularity must be power of 2 and at least %u",
@@ -64,7 +82,7 @@ DirtyBitmap *block_node_bitmap_add(BlockNode *node, const char *name, uint32_t g
         tm_error_set(errp, "Bitmap name cannot be empty");
         return NULL;
     }
-    if (!check_granularity(granularity, errp)) {
+    if (!block_bitmap_check_granularity(granularity, errp)) {
         return NULL;
     }
     if (name && block_node_bitmap_find(node, name)) {

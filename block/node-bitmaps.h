@@ -19,6 +19,9 @@ DirtyBitmap *block_bitmap_lookup(const char *node_name, const char *bitmap_name,
 /* QEMU's default for the node: 64 KiB, or its cluster size between 4 KiB and 64 KiB. */
 uint32_t block_node_default_granularity(const BlockNode *node);
 
+/* Is it one that a bitmap can have? */
+bool block_bitmap_check_granularity(uint32_t granularity, GError **errp);
+
 /*
  * Makes an enabled bitmap.  @name NULL: anonymous (jobs).  @granularity as the user gave it is
  * checked.  Errors with QEMU's words.

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* What transactions, and the commands of the same names, do to dirty bitmaps. */
+#include "block/control.h"
 #include "block/driver.h"
 #include "block/node-bitmaps.h"
 #include "monitor/transaction.h"
@@ -29,7 +30,19 @@ static void add_nodes(const void *args, GPtrArray *nodes)
     add_node(((const BlockDirtyBitmapAdd *)args)->node, nodes);
 }
 
-static bool check_add(const BlockDirtyBitmapAdd *args, BlockNode **node, GError **errp)
+static bool check_persistent(const BlockNode *node, const char *name, uint32_t granularity,
+                             GError **errp)
+{
+    if (!node->driver->bitmaps) {
+        return tm_error_set(errp, "Can't store persistent bitmaps to %s: Operation not supported",
+                            node->name);
+    }
+    return node->driver->bitmaps->can_store(node, name, granularity, errp);
+}
+
+/* In QEMU's order. */
+static bool check_add(const BlockDirtyBitmapAdd *args, BlockNode **node, uint32_t *granularity,
+                      GError **errp)
 {
     if (!args->name[0]) {
         return tm_error_set(errp, "Bitmap name cannot be empty");
@@ -38,25 +51,24 @@ static bool check_add(const BlockDirtyBitmapAdd *args, BlockNode **node, GError 
     if (!*node) {
         return false;
     }
-    if (args->has_persistent && args->persistent &&
-        !(*node)->driver->may_have_bitmaps_persistent) {
-        return tm_error_set(errp, "Can't store persistent bitmaps to %s: Operation not supported",
-                            args->node);
+    *granularity = args->has_granularity ? args->granularity
+                                         : block_node_default_granularity(*node);
+    if (!block_bitmap_check_granularity(*granularity, errp)) {
+        return false;
     }
-    return true;
+    return !(args->has_persistent && args->persistent) ||
+           check_persistent(*node, args->name, *granularity, errp);
 }
 
 static bool co_add_prepare(Action *action, JobTxn *group, GError **errp)
 {
     const BlockDirtyBitmapAdd *args = action->args;
     BitmapAction *add = (BitmapAction *)action;
-    uint32_t granularity;
+    uint32_t granularity = 0;
 
-    if (!check_add(args, &add->node, errp)) {
+    if (!check_add(args, &add->node, &granularity, errp)) {
         return false;
     }
-    granularity = args->has_granularity ? args->granularity
-                                        : block_node_default_granularity(add->node);
     add->bitmap = block_node_bitmap_add(add->node, args->name, granularity, errp);
     if (!add->bitmap) {
         return false;
@@ -99,12 +111,30 @@ static bool find_bitmap(BitmapAction *action, unsigned refused, GError **errp)
 
 /* --- remove --- */
 
-/* It stays where it is, so that its name is not free, and is kept from later actions. */
+static bool co_remove_stored(BlockNode *node, const DirtyBitmap *bitmap, GError **errp)
+{
+    bool ok;
+
+    co_move(node->loop);
+    ok = node->driver->bitmaps->co_remove(node, dirty_bitmap_name(bitmap), errp);
+    co_move(control_loop());
+    return ok;
+}
+
+/*
+ * It stays where it is, so that its name is not free, and is kept from later actions.  One that is
+ * stored is taken out of the image at once, while there can still be an error; if that is undone, it
+ * is as if it had been added anew, and stored when the image is closed.
+ */
 static bool co_remove_prepare(Action *action, JobTxn *group, GError **errp)
 {
     BitmapAction *remove = (BitmapAction *)action;
 
     if (!find_bitmap(remove, DIRTY_BITMAP_BUSY | DIRTY_BITMAP_RO, errp)) {
+        return false;
+    }
+    if (dirty_bitmap_persistent(remove->bitmap) &&
+        !co_remove_stored(remove->node, remove->bitmap, errp)) {
         return false;
     }
     dirty_bitmap_set_busy(remove->bitmap, true);
