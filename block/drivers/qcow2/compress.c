@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Compressed clusters, read and written.
+ *
+ * The data of one begins at any byte of the image file and ends before the end of the next host
+ * cluster but one; its length is known to a sector.  A compressed cluster is never changed in
+ * place: to write it again means to write another one and to point the L2 entry to that.
+ *
+ * Packing and unpacking runs in the worker pool, for many clusters at a time; a single write of
+ * many clusters is spread over coroutines, too.  Memory: each request holds the compressed bytes
+ * (at most two clusters) on its own; the unpacked cluster is there only while a worker runs.
+ */
+#include "block/drivers/qcow2/compress.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "block/drivers/qcow2/alloc.h"
+#include "block/drivers/qcow2/codec.h"
+#include "block/drivers/qcow2/io.h"
+#include "block/drivers/qcow2/refcount.h"
+#include "io/worker.h"
+
+/* Clusters of one write that are packed or written at the same time. */
+#define WRITERS 8
+
+/* --- reading --- */
+
+typedef struct Unpack {
+    Qcow2Compression how;
+    const void *src;
+    size_t src_len, cluster_size;
+    int64_t skip;
+    const IoSlice *data;
+} Unpack;
+
+/* The caller's memory, if it takes a whole cluster in one piece. */
+static void *whole_cluster_buffer(const Unpack *u)
+{
+    const IoSlice *d = u->data;
+
+    return d->len == u->cluster_size && d->iov[0].iov_len - d->skip >= d->len
+               ? (char *)d->iov[0].iov_base + d->skip
+               : NULL;
+}
+
+static int unpack_worker(void *opaque)
+{
+    const Unpack *u = opaque;
+    char *whole = whole_cluster_buffer(u);
+    char *bounce = whole ? NULL : g_try_malloc(u->cluster_size);
+    int ret = -ENOMEM;
+
+    if (whole || bounce) {
+        ret = qcow2_unpack(u->how, whole ? whole : bounce, u->cluster_size, u->src, u->src_len);
+    }
+    if (ret == 0 && bounce) {
+        io_slice_write(u->data, bounce + u->skip, u->data->len);
+    }
+    g_free(bounce);
+    return ret;
+}
+
+/* The compressed bytes of an entry, in memory of their own; -errno. */
+static int co_fetch(BlockNode *node, uint64_t entry, void **buf, size_t *len)
+{
+    Qcow2State *s = qcow2_state(node);
+    int64_t offset, bytes;
+    Qcow2HostIo io;
+    int ret;
+
+    qcow2_compressed_place(s, entry, &offset, &bytes);
+    *len = bytes;
+    *buf = g_try_malloc(bytes);
+    if (!*buf) {
+        return -ENOMEM;
+    }
+    qcow2_host_io_begin(s, &io, offset, bytes);
+    ret = co_qcow2_read_file(node, offset, *buf, bytes);
+    qcow2_host_io_end(&io);
+    return ret;
+}
+
+int co_qcow2_read_compressed(BlockNode *node, uint64_t entry, int64_t skip, const IoSlice *data)
+{
+    Qcow2State *s = qcow2_state(node);
+    g_autofree void *buf = NULL;
+    Unpack unpack = { .how = s->header.compression, .cluster_size = s->cluster_size,
+                      .skip = skip, .data = data };
+    int ret;
+
+    g_assert(skip >= 0 && skip + (int64_t)data->len <= s->cluster_size);
+    ret = co_fetch(node, entry, &buf, &unpack.src_len);
+    if (ret < 0) {
+        return ret;
+    }
+    unpack.src = buf;
+    return co_in_worker(unpack_worker, &unpack);
+}
+
+/* --- writing one cluster --- */
+
+typedef struct Pack {
+    Qcow2Compression how;
+    const IoSlice *data;
+    size_t cluster_size;
+    void *dst; /* room for a cluster: what fills it has not shrunk */
+    size_t packed;
+} Pack;
+
+/* The last cluster of a disk may be cut: it is packed with zeroes behind. */
+static int pack_worker(void *opaque)
+{
+    Pack *p = opaque;
+    g_autofree char *src = g_try_malloc(p->cluster_size);
+    ssize_t packed;
+
+    if (!src) {
+        return -ENOMEM;
+    }
+    io_slice_read(p->data, src);
+    memset(src + p->data->len, 0, p->cluster_size - p->data->len);
+    packed = qcow2_pack(p->how, p->dst, p->cluster_size - 1, src, p->cluster_size);
+    p->packed = MAX(packed, 0);
+    return MIN(packed, 0);
+}
+
+static int64_t co_alloc_packed(BlockNode *node, size_t bytes)
+{
+    Qcow2State *s = qcow2_state(node);
+    int64_t host;
+
+    co_mutex_lock(&s->lock);
+    host = co_qcow2_alloc_bytes(node, bytes);
+    co_mutex_unlock(&s->lock);
+    return host;
+}
+
+static int co_write_packed(BlockNode *node, int64_t host, const Pack *pack)
+{
+    struct iovec iov = { .iov_base = pack->dst, .iov_len = pack->packed };
+    IoSlice slice = io_slice(&iov, 1);
+    Qcow2HostIo io;
+    int ret;
+
+    qcow2_host_io_begin(qcow2_state(node), &io, host, pack->packed);
+    ret = co_qcow2_write_host(node, host, &slice);
+    qcow2_host_io_end(&io);
+    return ret;
+}
+
+/* Points the guest cluster to it; or gives its place back where that or the write has failed. */
+static int co_link(BlockNode *node, int64_t offset, int64_t host, size_t bytes, int ret)
+{
+    Qcow2State *s = qcow2_state(node);
+
+    co_mutex_lock(&s->lock);
+    if (ret == 0) {
+        ret = co_qcow2_link_compressed(node, offset, host, bytes);
+    }
+    if (ret < 0) {
+        co_qcow2_free_clusters(node, host, bytes, QCOW2_DISCARD_NEVER);
+    }
+    co_mutex_unlock(&s->lock);
+    return ret;
+}
+
+static int co_store_packed(BlockNode *node, int64_t offset, const Pack *pack)
+{
+    Qcow2State *s = qcow2_state(node);
+    Qcow2Allocation allocation = { .guest = offset, .bytes = s->cluster_size };
+    int64_t host;
+    int ret;
+
+    co_qcow2_allocation_begin(s, &allocation);
+    host = co_alloc_packed(node, pack->packed);
+    ret = host < 0 ? host
+                   : co_link(node, offset, host, pack->packed, co_write_packed(node, host, pack));
+    qcow2_allocation_end(&allocation);
+    return ret;
+}
+
+static int co_write_cluster(BlockNode *node, int64_t offset, const IoSlice *data)
+{
+    Qcow2State *s = qcow2_state(node);
+    g_autofree void *dst = g_try_malloc(s->cluster_size);
+    Pack pack = { .how = s->header.compression, .data = data, .cluster_size = s->cluster_size,
+                  .dst = dst };
+    int ret = dst ? co_in_worker(pack_worker, &pack) : -ENOMEM;
+
+    if (ret == -ENOSPC) {
+        return qcow2_co_write(node, offset, data, 0);
+    }
+    return ret < 0 ? ret : co_store_packed(node, offset, &pack);
+}
+
+/* --- writing many --- */
+
+typedef struct CompressedWrite {
+    BlockNode *node;
+    int64_t offset;
+    const IoSlice *data;
+    size_t next; /* in data: where the next cluster begins */
+    unsigned writers;
+    CoQueue ended;
+    int ret;
+} CompressedWrite;
+
+static void co_write_next(CompressedWrite *w)
+{
+    size_t at = w->next;
+    IoSlice part = io_slice_sub(w->data, at, MIN(w->data->len - at,
+                                                 (size_t)qcow2_state(w->node)->cluster_size));
+    int ret;
+
+    w->next += part.len;
+    ret = co_write_cluster(w->node, w->offset + at, &part);
+    if (ret < 0 && w->ret == 0) {
+        w->ret = ret;
+    }
+}
+
+static void co_writer(void *opaque)
+{
+    CompressedWrite *w = opaque;
+
+    while (w->ret == 0 && w->next < w->data->len) {
+        co_write_next(w);
+    }
+    w->writers--;
+    co_queue_wake_all(&w->ended);
+}
+
+static bool is_cluster_write(const BlockNode *node, int64_t offset, size_t len)
+{
+    const Qcow2State *s = qcow2_state(node);
+
+    return qcow2_in_cluster(s, offset) == 0 &&
+           (qcow2_in_cluster(s, len) == 0 || offset + (int64_t)len >= s->header.size);
+}
+
+int co_qcow2_write_compressed(BlockNode *node, int64_t offset, const IoSlice *data)
+{
+    CompressedWrite w = { .node = node, .offset = offset, .data = data };
+
+    if (qcow2_state(node)->external_data) {
+        return -ENOTSUP;
+    }
+    if (!is_cluster_write(node, offset, data->len)) {
+        return -EINVAL;
+    }
+    while (w.writers < WRITERS - 1 && w.ret == 0 && w.next < data->len) {
+        w.writers++;
+        co_start(co_writer, &w);
+    }
+    w.writers++;
+    co_writer(&w);
+    while (w.writers > 0) {
+        co_queue_wait(&w.ended);
+    }
+    return w.ret;
+}
