@@ -205,6 +205,9 @@ int life_run(Loop *loop, const Options *options, int parent_fd)
     export_driver_register(&nbd_export_driver);
     events_start();
     monitor_set_quit(stop, &life);
+    if (parent_fd >= 0) {
+        chardevs_forbid_stdio();
+    }
     co_start_on(loop, co_life, &life);
     loop_run(loop);
     events_stop();
