@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Shared by the files of block/copy/, and by nobody else: the states of a copy and the steps between them. */
+/*
+ * Shared by the files of block/copy/, and by nobody else: the states of a copy and the steps
+ * between them.
+ */
 #ifndef BLOCK_COPY_COPY_INT_H
 #define BLOCK_COPY_COPY_INT_H
 
@@ -30,8 +33,8 @@ struct Transit {
 };
 
 /*
- * A block is in one of these states, or none of them: not selected, or moved to the target (done, or
- * in transit).  Staged blocks are those that staging holds.
+ * A block is in one of these states, or none of them: not selected, or moved to the target (done,
+ * or in transit).  Staged blocks are those that staging holds.
  */
 struct BlockCopy {
     BlockNode *owner;
@@ -42,7 +45,7 @@ struct BlockCopy {
     SparseBitmap *lost;    /* they could not be read */
     SparseBitmap *access;  /* the frozen view may be read here */
     Staging *staging;      /* BLOCK_COPY_STAGED */
-    unsigned target_flags; /* of writes: BLOCK_SERIALISING where target's backing chain has the source */
+    unsigned target_flags; /* BLOCK_SERIALISING where the source is in the target's backing chain */
     bool break_guest_write;
     int64_t timeout_ns;
 

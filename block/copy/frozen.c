@@ -2,9 +2,9 @@
 /*
  * The frozen view: the source as it was at the instant, for readers.
  *
- * Read, then overlay: what was pending when the read began is read from the source in one piece.  When that
- * ends, blocks that are still pending are right (I2); the others are taken from their saved places:
- * memory at once, the target by another read, which nothing changes any more.
+ * Read, then overlay: what was pending when the read began is read from the source in one piece.
+ * When that ends, blocks that are still pending are right (I2); the others are taken from their
+ * saved places: memory at once, the target by another read, which nothing changes any more.
  */
 #include <errno.h>
 
@@ -117,8 +117,8 @@ static int co_read_place(BlockCopy *copy, Place place, int64_t offset, const IoS
 }
 
 /*
- * Overlays what is not pending any more on what was read from the source; blocks in the target are left for
- * the caller, in @later (a bit each, from @first on).  Does not yield.
+ * Overlays what is not pending any more on what was read from the source; blocks in the target are
+ * left for the caller, in @later (a bit each, from @first on).  Does not yield.
  */
 static int overlay(BlockCopy *copy, int64_t offset, const IoSlice *data, SparseBitmap *later)
 {
@@ -200,7 +200,9 @@ int co_block_copy_frozen_read(BlockCopy *copy, int64_t offset, const IoSlice *da
 
 /* --- status --- */
 
-/* Cuts the answer of the source to the blocks for which it still counts; false if there are none. */
+/*
+ * Cuts the answer of the source to the blocks for which it still counts; false if there are none.
+ */
 static bool still_pending(const BlockCopy *copy, int64_t offset, BlockStatus *status)
 {
     uint64_t first = copy_first_block(copy, offset), block;

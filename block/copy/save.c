@@ -2,8 +2,9 @@
 /*
  * Saves: what a guest write does before it goes ahead.
  *
- * A save belongs to the copy and runs in a coroutine of its own: a request whose time is out leaves it running, and
- * later writers to the same blocks join it.  The owner node counts as in use meanwhile, so that drain waits.
+ * A save belongs to the copy and runs in a coroutine of its own: a request whose time is out leaves
+ * it running, and later writers to the same blocks join it.  The owner node counts as in use
+ * meanwhile, so that drain waits.
  */
 #include <errno.h>
 #include <stdlib.h>

@@ -20,7 +20,8 @@ void staging_free(Staging *s); /* nobody waits; what is held is dropped; NULL is
 
 /*
  * Waits until there is room for @n pages (at most 1 MiB of them) and reserves it: first come, first
- * served.  0, -ECANCELED after staging_stop(), -ENOBUFS where there was none for longer than the limit.
+ * served.  0, -ECANCELED after staging_stop(), -ENOBUFS where there was none for longer than the
+ * limit.
  */
 G_GNUC_WARN_UNUSED_RESULT int co_staging_reserve(Staging *s, size_t n);
 

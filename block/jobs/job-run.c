@@ -128,7 +128,10 @@ static bool try_go_on(Job *job, Loop **loop)
     return may;
 }
 
-/* The graph may be moved while it is drained: follow it, and wait for the end of the drained section there. */
+/*
+ * The graph may be moved while it is drained: follow it, and wait for the end of the drained
+ * section there.
+ */
 static void co_go_on(Job *job)
 {
     Loop *loop;

@@ -3,7 +3,8 @@
  * Transactions of jobs, and the steps after a job's work.  All on loop 0.
  *
  * When all jobs of a transaction have ended: if one failed or was cancelled all are undone, else
- * they become pending together, prepare together, and are committed.  A job by itself is a transaction of one.
+ * they become pending together, prepare together, and are committed.  A job by itself is a
+ * transaction of one.
  */
 #include <errno.h>
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * For tests: a disk in memory that takes its time and fails as it is told.  It stands in for null-co.
+ * For tests: a disk in memory that takes its time and fails as it is told.  It stands in for null-
+ * co.
  *
- * Requests are done a page at a time with yields between, so that those that overlap are torn; block
- * status is old news by the time it is heard.
+ * Requests are done a page at a time with yields between, so that those that overlap are torn;
+ * block status is old news by the time it is heard.
  */
 #ifndef TESTS_UNIT_MEM_DISK_H
 #define TESTS_UNIT_MEM_DISK_H
@@ -179,7 +180,9 @@ static inline BlockNode *co_mem_open(const char *name, int64_t size)
                         ", 'discard': 'unmap'}", name, size);
 }
 
-/* --- a guest: writers whose requests never overlap, so that the disk has one right content ----- */
+/*
+ * --- a guest: writers whose requests never overlap, so that the disk has one right content -----
+ */
 
 #define GUEST_WRITERS 6
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Copies of a live disk against a model: a guest writes to a disk in memory while backup jobs push it, are
- * paused, cancelled, and fail; while a reader pulls its frozen view; and with little room for saves.
+ * Copies of a live disk against a model: a guest writes to a disk in memory while backup jobs push
+ * it, are paused, cancelled, and fail; while a reader pulls its frozen view; and with little room
+ * for saves.
  *
  * TIDEMARK_SEED repeats a run, TIDEMARK_ROUNDS sets its length.
  */
@@ -448,7 +449,10 @@ static void ignore(void *opaque)
 {
 }
 
-/* A target so slow that saves fill their memory: the guest waits, nothing locks up, no byte is wrong. */
+/*
+ * A target so slow that saves fill their memory: the guest waits, nothing locks up, no byte is
+ * wrong.
+ */
 static void co_little_room(void *opaque)
 {
     g_autofree uint8_t *snapshot = NULL;
