@@ -179,7 +179,9 @@ static void co_life(void *opaque)
 {
     Life *life = opaque;
 
-    if (!co_start_up(life)) {
+    if (co_start_up(life)) {
+        monitors_start();
+    } else {
         life->status = EXIT_FAILURE;
         life->stop = true;
     }

@@ -38,8 +38,7 @@ static bool check_add(const BlockDirtyBitmapAdd *args, BlockNode **node, GError 
     if (!*node) {
         return false;
     }
-    if (args->has_persistent && args->persistent &&
-        !(*node)->driver->may_have_bitmaps_persistent) {
+    if (args->has_persistent && args->persistent && !(*node)->driver->may_have_bitmaps_persistent) {
         return tm_error_set(errp, "Can't store persistent bitmaps to %s: Operation not supported",
                             args->node);
     }
@@ -55,8 +54,8 @@ static bool co_add_prepare(Action *action, JobTxn *group, GError **errp)
     if (!check_add(args, &add->node, errp)) {
         return false;
     }
-    granularity = args->has_granularity ? args->granularity
-                                        : block_node_default_granularity(add->node);
+    granularity =
+        args->has_granularity ? args->granularity : block_node_default_granularity(add->node);
     add->bitmap = block_node_bitmap_add(add->node, args->name, granularity, errp);
     if (!add->bitmap) {
         return false;

@@ -109,8 +109,8 @@ static const BlockUserOps resizer_ops = {
 static bool co_resize(BlockNode *node, int64_t size, GError **errp)
 {
     BlockUser *user = block_user_new(&resizer_ops, NULL);
-    BlockChild *root = co_block_user_attach(user, node, "root", 0, BLOCK_PERM_RESIZE,
-                                            BLOCK_PERM_ALL, errp);
+    BlockChild *root =
+        co_block_user_attach(user, node, "root", 0, BLOCK_PERM_RESIZE, BLOCK_PERM_ALL, errp);
     bool ok = false;
 
     if (root) {
@@ -160,8 +160,8 @@ GPtrArray *qmp_query_named_block_nodes(const QueryNamedBlockNodesArgs *args, GEr
     const GPtrArray *nodes = block_nodes();
 
     for (guint i = nodes->len; i-- > 0;) {
-        g_ptr_array_add(infos, block_device_info(nodes->pdata[i], args->has_flat && args->flat,
-                                                 sizes));
+        g_ptr_array_add(infos,
+                        block_device_info(nodes->pdata[i], args->has_flat && args->flat, sizes));
     }
     co_block_info_sizes_fill(sizes);
     return infos;

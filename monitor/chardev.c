@@ -14,12 +14,12 @@
 struct Chardev {
     char *id;
     bool claimed;
-    SocketAddr addr;       /* its strings are options' */
+    SocketAddr addr;               /* its strings are options' */
     ChardevSocketOptions *options; /* NULL for stdio */
-    Listener *listener;    /* of a server */
-    Socket *ready;         /* a connection that nobody has taken */
-    int64_t reconnect_ns;  /* 0: never */
-    bool once;             /* the one connection has been given out */
+    Listener *listener;            /* of a server */
+    Socket *ready;                 /* a connection that nobody has taken */
+    int64_t reconnect_ns;          /* 0: never */
+    bool once;                     /* the one connection has been given out */
     CoQueue arrived;
     CoSleep retry;
     bool retrying;

@@ -19,7 +19,8 @@ typedef struct Chardev Chardev;
  */
 bool co_chardev_add_socket(const ChardevSocketOptions *options, GError **errp);
 
-/* The device of standard input and output. There can be one, and none after chardevs_forbid_stdio(). */
+/* The device of standard input and output. There can be one, and none after
+ * chardevs_forbid_stdio(). */
 bool chardev_add_stdio(const char *id, GError **errp);
 void chardevs_forbid_stdio(void);
 

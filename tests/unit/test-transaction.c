@@ -105,10 +105,10 @@ static bool random_action(Model *model, json_t *actions)
 
     switch (range(7)) {
     case 0:
-        json_array_append_new(
-            actions, action("block-dirty-bitmap-add",
-                            json_pack("{s:s, s:s, s:b}", "node", node_names[p.node], "name",
-                                      names[p.name], "disabled", (int)flag)));
+        json_array_append_new(actions,
+                              action("block-dirty-bitmap-add",
+                                     json_pack("{s:s, s:s, s:b}", "node", node_names[p.node],
+                                               "name", names[p.name], "disabled", (int)flag)));
         return model_add(model, p, flag);
     case 1:
         json_array_append_new(actions, action("block-dirty-bitmap-remove", bitmap_data(p)));
@@ -274,7 +274,8 @@ static void co_merge_undone(void *opaque)
     g_assert_cmpint(dirty_bitmap_count(target), ==, 0);
     g_assert_true(co_merge("{'node':'n0','target':'a','bitmaps':[]}"));
     g_assert_cmpint(dirty_bitmap_count(target), ==, 0);
-    g_assert_true(co_merge("{'node':'n0','target':'a','bitmaps':['a','b',{'node':'n1','name':'c'}]}"));
+    g_assert_true(
+        co_merge("{'node':'n0','target':'a','bitmaps':['a','b',{'node':'n1','name':'c'}]}"));
     g_assert_cmpint(dirty_bitmap_count(target), ==, 2 * GRANULE);
     co_close_disks();
 }
