@@ -14,7 +14,7 @@
 
 #define QMP_SESSION_MAX_REQUESTS 8         /* read ahead */
 #define QMP_SESSION_MAX_OUTPUT (16u << 20) /* bytes not yet taken by the client */
-#define QMP_SESSION_GOODBYE_NS 5000000000  /* for a client that left to take the last replies */
+#define QMP_SESSION_GOODBYE_NS 2000000000  /* for a client to take the last replies */
 
 #define QMP_SESSION_READ_BYTES 4096
 
