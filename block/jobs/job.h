@@ -14,6 +14,8 @@
 #ifndef BLOCK_JOBS_JOB_H
 #define BLOCK_JOBS_JOB_H
 
+#include <pthread.h>
+
 #include "io/co-lock.h"
 #include "qmp-schema/qmp-types.h"
 #include "util/progress.h"
@@ -74,8 +76,8 @@ struct Job {
     int ret;     /* of the work; set before the coroutine comes to loop 0 */
     char *error; /* text of ret */
 
-    /* Under the lock; any thread. */
-    GMutex lock;
+    /* Under the lock; any thread.  (It is no GMutex, which ThreadSanitizer cannot follow.) */
+    pthread_mutex_t lock;
     Loop *loop; /* of the work */
     unsigned pause_count;
     bool user_paused;
