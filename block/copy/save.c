@@ -113,6 +113,17 @@ static int co_read_pages(Save *save, struct iovec *iov)
     return co_block_read(copy->source, copy_block_offset(copy, save->first), &slice, 0);
 }
 
+/* No room for too long: the backup fails, not the guest (I5), unless the copier came first. */
+static void no_room(Save *save, int ret)
+{
+    uint64_t block;
+
+    if (sparse_bitmap_next_set(save->copy->pending, save->first, save->first + save->count,
+                               &block)) {
+        block_copy_stop(save->copy, ret);
+    }
+}
+
 /* I4: the guest waits for room and for this read, and for nothing else. */
 static int co_save_staged(Save *save)
 {
@@ -121,7 +132,7 @@ static int co_save_staged(Save *save)
     int ret = co_staging_reserve(copy->staging, save->count);
 
     if (ret < 0) {
-        block_copy_stop(copy, ret); /* no room for too long: the backup fails, not the guest (I5) */
+        no_room(save, ret);
         return 0;
     }
     iov = g_new0(struct iovec, save->count);

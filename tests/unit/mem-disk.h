@@ -32,7 +32,8 @@ typedef struct MemDisk {
     uint8_t *bytes;
     GRand *rand;
     int read_errors, write_errors; /* of 1000 requests */
-    int64_t slow_ns;               /* of each request */
+    int64_t slow_ns;               /* of each request … */
+    int64_t slow_status_ns;        /* … and of block status */
     unsigned flushes;
 } MemDisk;
 
@@ -138,8 +139,13 @@ static inline int co_mem_status(BlockNode *node, bool want_zero, int64_t offset,
 {
     MemDisk *d = mem_disk(node);
     int64_t at = offset, n = MIN(bytes, MEM_PAGE);
-    bool zero = buffer_is_zero(d->bytes + at, n);
+    bool zero;
 
+    if (d->slow_status_ns) {
+        co_sleep_ns(d->slow_status_ns);
+    }
+    co_mem_dawdle(d);
+    zero = buffer_is_zero(d->bytes + at, n);
     do {
         at += n;
         n = MIN(offset + bytes - at, MEM_PAGE);
