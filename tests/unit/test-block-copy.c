@@ -456,7 +456,10 @@ static void co_zero_soon(void *opaque)
     g_assert_cmpint(co_block_write_zeroes(guest->child, 0, GRANULE, 0), ==, 0);
 }
 
-/* Block status of the source is old news by the time it is heard: it must be overlaid, as reads are. */
+/*
+ * Block status of the source is old news by the time it is heard: it must be overlaid, as reads
+ * are.
+ */
 static void co_old_status(void *opaque)
 {
     PullTest t = { 0 };
