@@ -21,6 +21,7 @@ typedef struct Chunk {
     bool taken;            /* the old bytes are in parts, and nowhere else */
     bool is_read;          /* what failed last: reading the source, or writing the target */
     char *buf;
+    size_t buf_len;
     GArray *parts;      /* of CopyPart */
     unsigned written;   /* parts that are in the target */
     int64_t moved;      /* bytes that count as progress */

@@ -33,6 +33,7 @@ struct Copier {
     int error;
     bool error_is_read;
     int64_t wake_time; /* the rate limit's */
+    bool held;         /* it is what holds the next chunk back */
     bool pumping, pump_again;
 };
 

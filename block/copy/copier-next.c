@@ -130,6 +130,7 @@ static bool limit_allows(Copier *c, int64_t bytes)
     }
     now = loop_now_ns();
     if (c->wake_time != INT64_MAX && now < c->wake_time) {
+        c->held = true;
         return false;
     }
     delay = rate_limit_delay_ns(c->o.limit, bytes);
@@ -164,6 +165,7 @@ Chunk *copier_next_chunk(Copier *c)
 {
     Chunk *chunk = NULL;
 
+    c->held = false;
     if (c->error || c->copy->off || (c->drained && !copier_wanted(c))) {
         return NULL;
     }

@@ -106,7 +106,7 @@ void copier_retry(Copier *c)
 
 int64_t copier_wake_time(const Copier *c)
 {
-    return c->wake_time;
+    return c->held ? c->wake_time : INT64_MAX;
 }
 
 void copier_limit_changed(Copier *c)
@@ -130,10 +130,15 @@ static unsigned *counter_of(Copier *c, const Chunk *chunk)
     }
 }
 
-/* A failed discard loses nothing: the data was copied. */
+/*
+ * A failed discard loses nothing: the data was copied.  While somebody writes to the disk it is left
+ * alone: a write since would be discarded with the old data (QEMU holds the range meanwhile).
+ */
 static void co_discard_source(const Copier *c, const Chunk *chunk)
 {
-    if (c->o.discard_source && chunk->kind != CHUNK_LEAVE &&
+    bool has_writer = c->copy->owner->perm & BLOCK_PERM_WRITE;
+
+    if (c->o.discard_source && !has_writer && chunk->kind != CHUNK_LEAVE &&
         co_block_discard(c->copy->source, chunk->offset, chunk->bytes) < 0) {
         g_debug("discard of the copied source at %" PRId64 " failed", chunk->offset);
     }

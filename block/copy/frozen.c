@@ -64,7 +64,7 @@ static bool may_read(const BlockCopy *copy, int64_t offset, int64_t bytes)
 {
     uint64_t block;
 
-    return !copy->error &&
+    return !copy->error && offset <= copy->size && bytes <= copy->size - offset &&
            !sparse_bitmap_next_clear(copy->access, copy_first_block(copy, offset),
                                      copy_end_block(copy, offset, bytes), &block);
 }
@@ -249,7 +249,8 @@ int co_block_copy_frozen_status(BlockCopy *copy, bool want_zero, int64_t offset,
         ret = co_status_of(copy, place, want_zero, offset, bytes, status);
     } while (ret == 0 && place == PLACE_SOURCE && status->bytes > 0 &&
              !still_pending(copy, offset, status));
-    return ret;
+    /* As with a read: the copy may have failed, or the range have been discarded, meanwhile. */
+    return ret == 0 && !may_read(copy, offset, status->bytes) ? -EACCES : ret;
 }
 
 /* --- discard --- */
@@ -271,7 +272,7 @@ static void forget(BlockCopy *copy, uint64_t first, uint64_t count)
 int co_block_copy_frozen_discard(BlockCopy *copy, int64_t offset, int64_t bytes)
 {
     int64_t start = align_up(offset, copy->cluster_size);
-    int64_t end = offset + bytes == copy->size ? copy->size
+    int64_t end = offset + bytes >= copy->size ? copy->size
                                                : align_down(offset + bytes, copy->cluster_size);
     uint64_t first = copy_first_block(copy, start);
 

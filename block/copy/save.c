@@ -262,12 +262,13 @@ static int co_wait_saves(BlockCopy *copy, uint64_t first, uint64_t end, int64_t 
 
 int co_block_copy_save(BlockCopy *copy, int64_t offset, int64_t bytes)
 {
-    uint64_t first = copy_first_block(copy, offset), end = copy_end_block(copy, offset, bytes);
+    uint64_t first = copy_first_block(copy, offset);
+    uint64_t end = copy_end_block(copy, offset, copy_clip(copy, offset, bytes));
     int64_t deadline = copy->timeout_ns ? loop_now_ns() + copy->timeout_ns : INT64_MAX;
     uint64_t block;
     int ret = 0;
 
-    while (ret == 0 && !copy->off &&
+    while (ret == 0 && !copy->off && first < end &&
            sparse_bitmap_next_set(copy->pending, first, end, &block)) {
         ret = start_saves(copy, first, end);
         if (ret == 0) {

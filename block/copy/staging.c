@@ -6,7 +6,7 @@
 #include <stdlib.h>
 
 /* Pages are cut from slabs, which stay until the end of the copy. */
-#define SLAB_BYTES ((size_t)1 << 20)
+#define SLAB_BYTES ((size_t)STAGING_MAX_BLOCK)
 #define PAGE_ALIGN 4096
 
 /*

@@ -14,6 +14,8 @@
 
 typedef struct Staging Staging;
 
+#define STAGING_MAX_BLOCK (1 << 20) /* bytes */
+
 /* Of a copy of @n_blocks blocks of @block_size bytes; holds at most @max_bytes (at least 2 MiB). */
 Staging *staging_new(uint64_t n_blocks, size_t block_size, size_t max_bytes);
 void staging_free(Staging *s); /* nobody waits; what is held is dropped; NULL is accepted */

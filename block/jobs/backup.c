@@ -38,6 +38,7 @@ void backup_notify(void *opaque)
     Job *job = &b->block.job;
 
     if (b->copier) {
+        copier_set_paused(b->copier, job_pause_wanted(job));
         copier_pump(b->copier);
     } else {
         count_saved(b);
