@@ -202,13 +202,14 @@ static int co_write_zero_run(BlockCopy *copy, int64_t offset, int64_t bytes)
     for (int64_t n; bytes > 0 && ret == 0; offset += n, bytes -= n) {
         BlockStatus status;
 
-        n = MIN(bytes, ZERO_PIECE);
+        n = bytes;
         if (co_block_status(copy->target, true, offset, n, &status) == 0 && status.bytes > 0) {
             n = status.bytes;
             if (status.flags & BLOCK_STATUS_ZERO) {
                 continue;
             }
         }
+        n = MIN(n, ZERO_PIECE);
         ret = co_copy_write(copy, offset, NULL, n, 0);
     }
     return ret;
