@@ -39,7 +39,7 @@ uint64_t sparse_bitmap_size(const SparseBitmap *b)
 
 uint64_t sparse_bitmap_count(const SparseBitmap *b)
 {
-    return b->count;
+    return __atomic_load_n(&b->count, __ATOMIC_RELAXED);
 }
 
 size_t sparse_bitmap_memory(const SparseBitmap *b)
@@ -100,7 +100,8 @@ static uint64_t fill(SparseBitmap *b, uint64_t start, uint64_t count, bool value
     } else {
         changed = sparse_fill(b, &b->root, b->levels, 0, start, start + count, value);
     }
-    b->count += value ? changed : -changed;
+    /* Queries on another thread read it: whole, if not in step with the bits. */
+    __atomic_store_n(&b->count, b->count + (value ? changed : -changed), __ATOMIC_RELAXED);
     return changed;
 }
 

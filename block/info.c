@@ -133,7 +133,8 @@ BlockDeviceInfo *block_device_info(const BlockNode *node, bool flat, BlockInfoSi
     return info;
 }
 
-/* As in QEMU a node is as large as what is below it, but for blkdebug, which counts as a protocol. */
+/* As in QEMU a node is as large as what is below it, but for blkdebug, which counts as a protocol.
+ */
 static int64_t co_allocated_size(BlockNode *node)
 {
     while (!node->driver->image || !node->driver->image->co_allocated_size) {

@@ -8,12 +8,13 @@
 
 /*
  * Forks; returns in the child, a session of its own, with a descriptor for background_ready().  The
- * parent waits for that, or exits with status 1 when the child ends without it.  Before any thread or ring exists.
- * -1 with an error.
+ * parent waits for that, or exits with status 1 when the child ends without it.  Before any thread
+ * or ring exists. -1 with an error.
  */
 int background_fork(GError **errp);
 
-/* Lets the parent exit with status 0, and lets go of the folder and of standard input and output. */
+/* Lets the parent exit with status 0, and lets go of the folder and of standard input and output.
+ */
 bool background_ready(int fd, GError **errp);
 
 /*

@@ -179,7 +179,9 @@ static void co_life(void *opaque)
 {
     Life *life = opaque;
 
-    if (!co_start_up(life)) {
+    if (co_start_up(life)) {
+        monitors_start();
+    } else {
         life->status = EXIT_FAILURE;
         life->stop = true;
     }
@@ -205,6 +207,9 @@ int life_run(Loop *loop, const Options *options, int parent_fd)
     export_driver_register(&nbd_export_driver);
     events_start();
     monitor_set_quit(stop, &life);
+    if (parent_fd >= 0) {
+        chardevs_forbid_stdio();
+    }
     co_start_on(loop, co_life, &life);
     loop_run(loop);
     events_stop();

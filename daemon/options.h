@@ -2,9 +2,9 @@
 /*
  * The command line.
  *
- * It is read twice: first what concerns the process as a whole (so that nothing has been opened when
- * it forks, and a mistake further on is found at once), then all that makes things, which is carried
- * out in the order given: what one option names an earlier one must have made.
+ * It is read twice: first what concerns the process as a whole (so that nothing has been opened
+ * when it forks, and a mistake further on is found at once), then all that makes things, which is
+ * carried out in the order given: what one option names an earlier one must have made.
  */
 #ifndef DAEMON_OPTIONS_H
 #define DAEMON_OPTIONS_H

@@ -71,7 +71,8 @@ static bool add_stdio(const json_t *json, const char *id, GError **errp)
     const char *key;
     json_t *value;
 
-    json_object_foreach ((json_t *)json, key, value) {
+    json_object_foreach((json_t *)json, key, value)
+    {
         /* signal: whether ^C is a signal; here it always is */
         if (strcmp(key, "id") != 0 && strcmp(key, "signal") != 0 && strcmp(key, "mux") != 0) {
             return tm_error_set(errp, "Invalid parameter '%s'", key);

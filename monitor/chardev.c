@@ -14,12 +14,12 @@
 struct Chardev {
     char *id;
     bool claimed;
-    SocketAddr addr;       /* its strings are options' */
+    SocketAddr addr;               /* its strings are options' */
     ChardevSocketOptions *options; /* NULL for stdio */
-    Listener *listener;    /* of a server */
-    Socket *ready;         /* a connection that nobody has taken */
-    int64_t reconnect_ns;  /* 0: never */
-    bool once;             /* the one connection has been given out */
+    Listener *listener;            /* of a server */
+    Socket *ready;                 /* a connection that nobody has taken */
+    int64_t reconnect_ns;          /* 0: never */
+    bool once;                     /* the one connection has been given out */
     CoQueue arrived;
     CoSleep retry;
     bool retrying;
@@ -29,6 +29,7 @@ struct Chardev {
 static struct {
     GPtrArray *all;
     bool stopped;
+    bool no_stdio;
 } chardevs;
 
 Chardev *chardev_find(const char *id)
@@ -244,6 +245,9 @@ bool chardev_add_stdio(const char *id, GError **errp)
     if (!check_id(id, errp)) {
         return false;
     }
+    if (chardevs.no_stdio) {
+        return tm_error_set(errp, "cannot use stdio with -daemonize");
+    }
     if (has_stdio()) {
         return tm_error_set(errp, "cannot use stdio by multiple character devices");
     }
@@ -251,6 +255,11 @@ bool chardev_add_stdio(const char *id, GError **errp)
     chardev->once = true;
     chardev->ready = stdio_socket_new();
     return true;
+}
+
+void chardevs_forbid_stdio(void)
+{
+    chardevs.no_stdio = true;
 }
 
 bool chardev_claim(Chardev *chardev, GError **errp)

@@ -19,8 +19,10 @@ typedef struct Chardev Chardev;
  */
 bool co_chardev_add_socket(const ChardevSocketOptions *options, GError **errp);
 
-/* The device of standard input and output. There can be one. */
+/* The device of standard input and output. There can be one, and none after
+ * chardevs_forbid_stdio(). */
 bool chardev_add_stdio(const char *id, GError **errp);
+void chardevs_forbid_stdio(void);
 
 /* The device of that name, or NULL. */
 Chardev *chardev_find(const char *id);

@@ -37,7 +37,8 @@ static void deliver(void *opaque)
  */
 static void sink(const char *name, json_t *data, void *opaque)
 {
-    json_t *event = json_pack("{s:s, s:o*, s:o}", "event", name, "data", data, "timestamp", stamp());
+    json_t *event =
+        json_pack("{s:s, s:o*, s:o}", "event", name, "data", data, "timestamp", stamp());
 
     if (loop_current() == control_loop()) {
         deliver(event);

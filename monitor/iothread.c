@@ -22,8 +22,8 @@ bool iothread_add(const char *id, GError **errp)
         return tm_error_set(errp, "Parameter 'id' expects an identifier");
     }
     if (iothread_loop(id)) {
-        return tm_error_set(errp, "attempt to add duplicate property '%s' to object (type 'container')",
-                            id);
+        return tm_error_set(
+            errp, "attempt to add duplicate property '%s' to object (type 'container')", id);
     }
     loop = loop_new(id, errp);
     if (!loop || !loop_start_thread(loop, errp)) {
@@ -31,8 +31,8 @@ bool iothread_add(const char *id, GError **errp)
         return false;
     }
     if (!iothreads) {
-        iothreads = g_hash_table_new_full(g_str_hash, g_str_equal, g_free,
-                                          (GDestroyNotify)loop_free);
+        iothreads =
+            g_hash_table_new_full(g_str_hash, g_str_equal, g_free, (GDestroyNotify)loop_free);
     }
     g_hash_table_insert(iothreads, g_strdup(id), loop);
     return true;

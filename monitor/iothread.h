@@ -12,8 +12,8 @@ bool iothread_add(const char *id, GError **errp);
 Loop *iothread_loop(const char *id);
 
 /*
- * Ends one that no graph is on.  Control lock held, so that none comes.  Refuses while one is, which
- * qemu-storage-daemon does not: there the graph is left on a loop that nobody runs.
+ * Ends one that no graph is on.  Control lock held, so that none comes.  Refuses while one is,
+ * which qemu-storage-daemon does not: there the graph is left on a loop that nobody runs.
  */
 bool iothread_del(const char *id, GError **errp);
 

@@ -13,8 +13,8 @@
 #define SHOWN_BYTES 64         /* of what an error shows of the input */
 
 typedef enum State {
-    STATE_BETWEEN,  /* no value has begun */
-    STATE_PLAIN,    /* inside a value, outside of strings */
+    STATE_BETWEEN, /* no value has begun */
+    STATE_PLAIN,   /* inside a value, outside of strings */
     STATE_STRING,
     STATE_ESCAPE,   /* behind the backslash in a string */
     STATE_RECOVERY, /* behind a byte that can stand nowhere: up to where a value may begin */
@@ -122,7 +122,8 @@ static bool is_structural(char c)
     return c && strchr("{}[],:", c);
 }
 
-/* The bytes of which numbers and keywords are made; whether they are right is json_text_parse()'s matter. */
+/* The bytes of which numbers and keywords are made; whether they are right is json_text_parse()'s
+ * matter. */
 static bool is_plain(char c)
 {
     return g_ascii_isalnum(c) || c == '-' || c == '+' || c == '.' || c == '_';
@@ -190,7 +191,8 @@ static void feed_plain(JsonStream *stream, char c)
     }
 }
 
-/* Can the byte stand in a string? 0xfe and 0xff are in no UTF-8, and clients send them to synchronise. */
+/* Can the byte stand in a string? 0xfe and 0xff are in no UTF-8, and clients send them to
+ * synchronise. */
 static bool check_in_string(JsonStream *stream, char c)
 {
     if ((unsigned char)c < 0x20 || (unsigned char)c > 0xfd) {
@@ -223,7 +225,8 @@ static void feed_escape(JsonStream *stream, char c)
     }
 }
 
-/* QEMU's rule: what is skipped ends before a structural character, or with a control byte or 0xfe, 0xff. */
+/* QEMU's rule: what is skipped ends before a structural character, or with a control byte or 0xfe,
+ * 0xff. */
 static void feed_recovery(JsonStream *stream, char c)
 {
     if (is_structural(c)) {

@@ -5,8 +5,8 @@
  * A small state machine finds where a value ends (it knows strings, escapes and nesting);
  * json_text_parse() reads the value.  What is broken is reported and left out, and reading goes on
  * behind it: after a byte that can stand nowhere (0xff, which clients send to synchronise, or a
- * control byte) everything unfinished is dropped, and what comes up to the next place where a value may begin is
- * skipped.
+ * control byte) everything unfinished is dropped, and what comes up to the next place where a value
+ * may begin is skipped.
  */
 #ifndef MONITOR_JSON_STREAM_H
 #define MONITOR_JSON_STREAM_H

@@ -60,7 +60,8 @@ static bool read_request(Request *request, json_t *input, bool oob, GError **err
     if (!json_is_object(input)) {
         return tm_error_set(errp, "QMP input must be a JSON object");
     }
-    json_object_foreach (input, key, value) {
+    json_object_foreach(input, key, value)
+    {
         if (!read_member(request, key, value, oob, errp)) {
             return false;
         }
@@ -95,9 +96,8 @@ static bool check_mode(const QmpCommand *command, const Request *request, const 
         return tm_error_set(errp, "The command %s does not support OOB", request->command);
     }
     if (mode->negotiated && negotiates) {
-        return tm_error_set_class(
-            errp, TM_ERROR_COMMAND_NOT_FOUND,
-            "Capabilities negotiation is already complete, command ignored");
+        return tm_error_set_class(errp, TM_ERROR_COMMAND_NOT_FOUND,
+                                  "Capabilities negotiation is already complete, command ignored");
     }
     return true;
 }
@@ -114,12 +114,14 @@ static bool deeper_than(const json_t *value, int limit)
     if (limit == 0) {
         return true;
     }
-    json_object_foreach ((json_t *)value, key, below) {
+    json_object_foreach((json_t *)value, key, below)
+    {
         if (deeper_than(below, limit - 1)) {
             return true;
         }
     }
-    json_array_foreach (value, i, below) {
+    json_array_foreach(value, i, below)
+    {
         if (deeper_than(below, limit - 1)) {
             return true;
         }
@@ -184,7 +186,8 @@ static json_t *error_reply(const char *class, const char *text)
     return json_pack("{s:{s:s, s:o}}", "error", "class", class, "desc", schema_json_string(text));
 }
 
-/* Adds the member "id" to @reply: but for numbers that jansson cannot hold, as they are in @text. */
+/* Adds the member "id" to @reply: but for numbers that jansson cannot hold, as they are in @text.
+ */
 static char *format_with_id(json_t *reply, json_t *id, const char *text, bool pretty)
 {
     g_autofree char *number = json_is_real(id) ? member_number_text(text, "id") : NULL;
@@ -207,8 +210,8 @@ char *co_qmp_answer(json_t *input, const char *text, QmpMode *mode, bool pretty)
     json_t *result = co_execute(input, mode, &error);
     json_t *reply = result ? json_pack("{s:o}", "return", result)
                            : error_reply(tm_error_class_name(error), error->message);
-    char *line = id && usable_id(id) ? format_with_id(reply, id, text, pretty)
-                                     : qmp_format(reply, pretty);
+    char *line =
+        id && usable_id(id) ? format_with_id(reply, id, text, pretty) : qmp_format(reply, pretty);
 
     json_decref(reply);
     return line;

@@ -22,9 +22,9 @@ typedef struct QmpMode {
 } QmpMode;
 
 /*
- * Carries out the request @input (any JSON value; @text is how it was written) and returns the reply as it
- * goes over the wire.  Changes @mode when the command was qmp_capabilities.  In a coroutine on loop
- * 0; may yield.
+ * Carries out the request @input (any JSON value; @text is how it was written) and returns the
+ * reply as it goes over the wire.  Changes @mode when the command was qmp_capabilities.  In a
+ * coroutine on loop 0; may yield.
  */
 char *co_qmp_answer(json_t *input, const char *text, QmpMode *mode, bool pretty);
 

@@ -12,7 +12,7 @@ typedef struct Monitor {
     Chardev *chardev;
     bool pretty;
     QmpSession *session; /* of the client that is connected, or NULL */
-    bool ended;          /* there will be no more */
+    bool running;
 } Monitor;
 
 /* All monitors. Loop 0. */
@@ -41,7 +41,7 @@ static void co_monitor(void *opaque)
         co_serve(monitor, socket);
         chardev_disconnected(monitor->chardev);
     }
-    monitor->ended = true;
+    monitor->running = false;
     co_queue_wake_all(&monitors.changed);
 }
 
@@ -80,8 +80,17 @@ bool monitor_add(const MonitorOptions *options, GError **errp)
     monitor->chardev = chardev;
     monitor->pretty = options->has_pretty && options->pretty;
     g_ptr_array_add(monitors.all, monitor);
-    co_start(co_monitor, monitor);
     return true;
+}
+
+void monitors_start(void)
+{
+    for (guint i = 0; monitors.all && i < monitors.all->len; i++) {
+        Monitor *monitor = monitors.all->pdata[i];
+
+        monitor->running = true;
+        co_start(co_monitor, monitor);
+    }
 }
 
 void co_monitors_stop(void)
@@ -108,7 +117,7 @@ void co_monitors_free(void)
         if (monitor->session) {
             qmp_session_close(monitor->session);
         }
-        while (!monitor->ended) {
+        while (monitor->running) {
             co_queue_wait(&monitors.changed);
         }
         g_ptr_array_remove_index(monitors.all, 0);

@@ -5,8 +5,12 @@
 
 #include "qmp-schema/qmp-types.h"
 
-/* Begins to serve QMP on the device that the options name. */
+/* Makes a monitor on the device that the options name. */
 bool monitor_add(const MonitorOptions *options, GError **errp);
+
+/* Lets all of them speak.  Until then clients wait: the command line is carried out first,
+ * undisturbed. */
+void monitors_start(void);
 
 /* No session carries out a command any more: returns when the last one has ended. */
 void co_monitors_stop(void);

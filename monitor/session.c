@@ -30,9 +30,9 @@ struct QmpSession {
     bool closing;
     bool executing;
 
-    GString *output;  /* what the writer has not begun to send */
-    size_t sending;   /* bytes that it is at */
-    CoQueue to_say;   /* the writer waits for it */
+    GString *output;   /* what the writer has not begun to send */
+    size_t sending;    /* bytes that it is at */
+    CoQueue to_say;    /* the writer waits for it */
     bool output_ended; /* nothing more will be said: the writer ends when all is sent */
     bool broken;       /* the client takes nothing more */
 
@@ -218,7 +218,8 @@ static void co_say_goodbye(QmpSession *session)
     int64_t deadline;
 
     while (session->helpers == 2) {
-        co_queue_wait(&session->changed); /* the command that runs, and what was read before the end */
+        co_queue_wait(
+            &session->changed); /* the command that runs, and what was read before the end */
     }
     session->output_ended = true;
     co_queue_wake_all(&session->to_say);

@@ -12,9 +12,9 @@
 
 #include "io/socket.h"
 
-#define QMP_SESSION_MAX_REQUESTS 8            /* read ahead */
-#define QMP_SESSION_MAX_OUTPUT (16u << 20)    /* bytes not yet taken by the client */
-#define QMP_SESSION_GOODBYE_NS 5000000000     /* for a client that left to take the last replies */
+#define QMP_SESSION_MAX_REQUESTS 8         /* read ahead */
+#define QMP_SESSION_MAX_OUTPUT (16u << 20) /* bytes not yet taken by the client */
+#define QMP_SESSION_GOODBYE_NS 2000000000  /* for a client to take the last replies */
 
 #define QMP_SESSION_READ_BYTES 4096
 
@@ -23,7 +23,8 @@ typedef struct QmpSession QmpSession;
 /* The session owns @socket. */
 QmpSession *qmp_session_new(Socket *socket, bool pretty);
 
-/* Greets, and serves the client until it leaves or qmp_session_close() (then after the command that runs). */
+/* Greets, and serves the client until it leaves or qmp_session_close() (then after the command that
+ * runs). */
 void co_qmp_session_run(QmpSession *session);
 
 /* Carry out no command that has not begun; events are still sent. */

@@ -46,7 +46,7 @@ static void co_wait_for(LoopWatch *watch, int event, Co **waiter)
 {
     *waiter = co_self();
     loop_watch_set(watch, event);
-    co_yield();
+    co_yield ();
     loop_watch_set(watch, 0);
 }
 

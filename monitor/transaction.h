@@ -2,8 +2,8 @@
 /*
  * Transactions: several actions at one instant, all or none.
  *
- * A transaction takes the control lock, drains the graphs of all its actions, prepares each in order
- * (what an action prepares, later ones see), and then commits all, or aborts those that were
+ * A transaction takes the control lock, drains the graphs of all its actions, prepares each in
+ * order (what an action prepares, later ones see), and then commits all, or aborts those that were
  * prepared, the last first; then it releases the graphs, and finishes (jobs start here).
  */
 #ifndef MONITOR_TRANSACTION_H
@@ -16,8 +16,8 @@
 typedef struct Action Action;
 
 typedef struct ActionOps {
-    size_t size;   /* of the structure that begins with an Action */
-    bool groups;   /* can be part of a group of jobs that end together */
+    size_t size; /* of the structure that begins with an Action */
+    bool groups; /* can be part of a group of jobs that end together */
 
     /* Adds the nodes whose graphs are to be drained to @nodes; what is not found is left out. */
     void (*nodes)(const void *args, GPtrArray *nodes);

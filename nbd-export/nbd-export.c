@@ -29,7 +29,7 @@ static Loop *co_next_home(NbdExport *export)
     bool wait;
 
     do {
-        g_mutex_lock(&export->lock);
+        pthread_mutex_lock(&export->lock);
         wait = !export->loop && !export->closing;
         if (wait) {
             g_ptr_array_add(export->waiting, co_self());
@@ -37,7 +37,7 @@ static Loop *co_next_home(NbdExport *export)
             loop = export->loop;
             export->arriving++;
         }
-        g_mutex_unlock(&export->lock);
+        pthread_mutex_unlock(&export->lock);
         if (wait) {
             co_yield ();
         }
@@ -50,10 +50,10 @@ static bool arrive(NbdExport *export, NbdSession *session)
 {
     bool home;
 
-    g_mutex_lock(&export->lock);
+    pthread_mutex_lock(&export->lock);
     export->arriving--;
     home = export->loop == loop_current() && !export->closing;
-    g_mutex_unlock(&export->lock);
+    pthread_mutex_unlock(&export->lock);
     if (home) {
         link_session(export, session);
     }
@@ -89,12 +89,12 @@ static void set_home(NbdExport *export, Loop *loop, bool closing)
 {
     g_autoptr(GPtrArray) waiting = NULL;
 
-    g_mutex_lock(&export->lock);
+    pthread_mutex_lock(&export->lock);
     export->loop = loop;
     export->closing |= closing;
     waiting = g_steal_pointer(&export->waiting);
     export->waiting = g_ptr_array_new();
-    g_mutex_unlock(&export->lock);
+    pthread_mutex_unlock(&export->lock);
     for (unsigned i = 0; i < waiting->len; i++) {
         co_wake(waiting->pdata[i]);
     }
@@ -111,9 +111,9 @@ static bool has_guests(NbdExport *export)
 {
     bool arriving;
 
-    g_mutex_lock(&export->lock);
+    pthread_mutex_lock(&export->lock);
     arriving = export->arriving > 0;
-    g_mutex_unlock(&export->lock);
+    pthread_mutex_unlock(&export->lock);
     return arriving || export->sessions;
 }
 
@@ -281,7 +281,7 @@ static void free_parts(NbdExport *export)
     g_clear_pointer(&export->contexts, g_array_unref);
     g_ptr_array_unref(export->bitmaps);
     g_ptr_array_unref(export->waiting);
-    g_mutex_clear(&export->lock);
+    pthread_mutex_destroy(&export->lock);
 }
 
 static bool co_nbd_create(Export *base, const BlockExportOptions *options, GError **errp)
@@ -292,7 +292,7 @@ static bool co_nbd_create(Export *base, const BlockExportOptions *options, GErro
     if (!nbd_check(options, errp)) { /* again: attaching the node has yielded */
         return false;
     }
-    g_mutex_init(&export->lock);
+    pthread_mutex_init(&export->lock, NULL);
     export->bitmaps = g_ptr_array_new();
     export->waiting = g_ptr_array_new();
     export->loop = base->child->node->loop;

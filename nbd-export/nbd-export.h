@@ -3,6 +3,8 @@
 #ifndef NBD_EXPORT_NBD_EXPORT_H
 #define NBD_EXPORT_NBD_EXPORT_H
 
+#include <pthread.h>
+
 #include "bitmap/dirty-bitmap.h"
 #include "block/export.h"
 #include "nbd-export/meta-context.h"
@@ -20,8 +22,11 @@ typedef struct NbdExport {
     GArray *contexts;   /* of NbdContext */
     GPtrArray *bitmaps; /* of DirtyBitmap, marked busy */
 
-    /* Where sessions run. Under lock, since a session may come while the graph moves. */
-    GMutex lock;
+    /*
+     * Where sessions run. Under lock, since a session may come while the graph moves.  (It is no
+     * GMutex, which ThreadSanitizer cannot follow.)
+     */
+    pthread_mutex_t lock;
     Loop *loop;         /* of the graph; NULL on the way from one to the next */
     bool closing;       /* no session may come */
     unsigned arriving;  /* sessions on their way to loop */

@@ -17,7 +17,7 @@ typedef struct NbdServer {
     Listener *listener;
     uint32_t max_connections, handshake_seconds;
     bool stopping;
-    unsigned n_clients;
+    unsigned n_clients, n_waiting; /* have a place; were accepted and wait for one */
     GPtrArray *negotiating; /* of NbdClient */
     GPtrArray *exports;     /* of NbdExport */
     uint64_t last_serial;
@@ -81,9 +81,11 @@ static void co_serve(Socket *socket)
 /* A connection that was accepted beyond the limit waits for its turn like those in the backlog. */
 static void co_accepted(Socket *socket, void *opaque)
 {
+    server->n_waiting++;
     while (is_full() && !server->stopping) {
         co_queue_wait(&server->changed);
     }
+    server->n_waiting--;
     server->n_clients++;
     update_listener();
     if (server->stopping) {
@@ -148,7 +150,7 @@ bool co_nbd_server_stop(GError **errp)
     co_stop_listening();
     disconnect_negotiating();
     co_export_remove_all(&nbd_export_driver);
-    while (server->n_clients || !co_queue_empty(&server->changed)) {
+    while (server->n_clients || server->n_waiting) {
         co_queue_wait(&server->changed);
     }
     g_assert(server->exports->len == 0);
@@ -160,7 +162,7 @@ bool co_nbd_server_stop(GError **errp)
 
 bool nbd_server_running(void)
 {
-    return server && !server->stopping;
+    return server && server->listener; /* not yet while it looks up its address */
 }
 
 bool nbd_server_single_connection(void)

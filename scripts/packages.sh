@@ -1,67 +1,105 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Sourced by the scripts: installs the Debian packages that they need.
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034
 
 BUILD_PACKAGES="gcc libc6-dev meson ninja-build pkg-config python3 libglib2.0-dev libjansson-dev
     liburing-dev libnbd-dev python3-docutils"
-TEST_PACKAGES="qemu-system-x86 qemu-utils libnbd-bin python3-libnbd nbdkit fio e2fsprogs util-linux
-    procps git"
-DEMO_PACKAGES="qemu-system-x86 qemu-utils libnbd-bin python3-libnbd busybox-static cpio e2fsprogs
-    linux-image-cloud-amd64 kmod"
+TEST_PACKAGES="qemu-system-x86 qemu-utils libnbd-bin python3-libnbd nbdkit file fio e2fsprogs
+    util-linux procps git"
+DEMO_PACKAGES="qemu-system-x86 qemu-utils libnbd-bin python3-libnbd busybox-static cpio e2fsprogs"
 SANITIZER_PACKAGES="libasan8 libubsan1 libtsan2"
 
+# Those of the packages that are not installed, in one line.
 missing_packages() {
     local package
     for package in "$@"; do
         dpkg-query -W -f '${db:Status-Status}\n' "$package" 2>/dev/null | grep -qx installed ||
             echo "$package"
-    done
+    done | sort -u | paste -sd ' '
 }
 
-# need_packages [-t SUITE] PACKAGE...: as root installs what is missing, else prints the one line.
+# apt_install ARGUMENT...: says nothing unless it fails.
+apt_install() {
+    local log status=0
+    log=$(mktemp)
+    DEBIAN_FRONTEND=noninteractive apt-get -q -y install --no-install-recommends "$@" \
+        >"$log" 2>&1 || { status=1; cat "$log" >&2; }
+    rm -f "$log"
+    return $status
+}
+
+# need_packages PACKAGE...: as root installs what is missing, else prints the one line.
 need_packages() {
-    local suite=() missing
-    if [ "$1" = -t ]; then
-        suite=(-t "$2")
-        shift 2
-    fi
-    missing=$(missing_packages "$@" | tr '\n' ' ')
+    local missing
+    missing=$(missing_packages "$@")
     [ -n "$missing" ] || return 0
     if [ "$(id -u)" != 0 ]; then
         echo "Packages are missing. Please run:" >&2
-        # shellcheck disable=SC2086
-        echo "  sudo apt-get install --no-install-recommends ${suite[*]} "$missing >&2
+        echo "  sudo apt-get update && sudo apt-get install --no-install-recommends $missing" >&2
         return 1
     fi
     echo "installing: $missing"
-    apt-get -q update >/dev/null || return 1
     # shellcheck disable=SC2086
-    DEBIAN_FRONTEND=noninteractive apt-get -q -y install --no-install-recommends "${suite[@]}" \
-        $missing >/tmp/tidemark-apt.$$ 2>&1 || { cat /tmp/tidemark-apt.$$; rm -f /tmp/tidemark-apt.$$; return 1; }
-    rm -f /tmp/tidemark-apt.$$
+    apt-get -q update >/dev/null && apt_install $missing
 }
 
-# Makes bookworm-backports known to apt, from wherever this machine gets Debian itself.
-add_backports() {
-    local list=/etc/apt/sources.list.d/tidemark-backports.list uri
-    [ -e "$list" ] && return 0
-    uri=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/*.sources /etc/apt/sources.list.d/*.list 2>/dev/null |
-        sed -nE 's/^URIs:[[:space:]]*([^[:space:]]+\/debian)\/?[[:space:]]*$/\1/p;
-                 s/^deb[[:space:]]+(\[[^]]*\][[:space:]]+)?([^[:space:]]+\/debian)\/?[[:space:]]+bookworm[[:space:]].*/\2/p' |
-        head -n 1)
-    [ -n "$uri" ] || { echo "apt's sources name no Debian archive" >&2; return 1; }
-    echo "deb $uri bookworm-backports main" >"$list"
-    apt-get -q update >/dev/null
+# Where this machine gets Debian itself from, as apt's sources say in either format.
+debian_archive() {
+    cat /etc/apt/sources.list /etc/apt/sources.list.d/*.sources /etc/apt/sources.list.d/*.list \
+        2>/dev/null |
+        sed -nE 's/^URIs:[[:space:]]*([^[:space:]]+\/debian)\/?[[:space:]]*$/\1/p
+            s/^deb[[:space:]]+(\[[^]]*\][[:space:]]+)?([^[:space:]]+\/debian)\/?[[:space:]]+bookworm[[:space:]].*/\2/p' |
+        head -n 1
 }
 
-# QEMU 10.0 from bookworm-backports, for CI: the reference that every script also runs against.
+# QEMU 10.0 from bookworm-backports: the reference that every script also runs against.
 need_qemu_10() {
-    if qemu-storage-daemon --version 2>/dev/null | grep -qE 'version (1[0-9])\.'; then
+    local list=/etc/apt/sources.list.d/tidemark-backports.list source
+    local packages="qemu-system-x86 qemu-utils"
+    if qemu-storage-daemon --version 2>/dev/null | grep -qE 'version 1[0-9]\.'; then
         return 0
     fi
-    [ "$(id -u)" = 0 ] || { echo "QEMU 10.0 is needed: install qemu-utils from bookworm-backports" >&2; return 1; }
-    add_backports || return 1
-    echo "installing QEMU from bookworm-backports"
-    DEBIAN_FRONTEND=noninteractive apt-get -q -y install --no-install-recommends \
-        -t bookworm-backports qemu-system-x86 qemu-utils >/dev/null
+    source="deb $(debian_archive) bookworm-backports main"
+    if [ "$source" = "deb  bookworm-backports main" ]; then
+        echo "QEMU 10.0 is needed from bookworm-backports, and apt's sources name no Debian archive" >&2
+        return 1
+    fi
+    if [ "$(id -u)" != 0 ]; then
+        echo "QEMU 10.0 is missing. Please run:" >&2
+        echo "  echo '$source' | sudo tee $list && sudo apt-get update &&" \
+            "sudo apt-get install --no-install-recommends -t bookworm-backports $packages" >&2
+        return 1
+    fi
+    echo "installing from bookworm-backports: $packages"
+    [ -e "$list" ] || echo "$source" >"$list"
+    # shellcheck disable=SC2086
+    apt-get -q update >/dev/null && apt_install -t bookworm-backports $packages
+}
+
+# unpack_kernel DIR: a kernel for the demo's guest, unless this machine has that kind itself.  It is
+# unpacked and not installed, since this machine is not to boot it.
+unpack_kernel() {
+    local dir=$1 name new=$1.new
+    local meta=linux-image-cloud-amd64
+    if [ -e "$dir/boot" ] || compgen -G '/boot/vmlinuz-*-cloud-amd64' >/dev/null; then
+        return 0
+    fi
+    name=$(apt-cache depends $meta 2>/dev/null |
+        sed -nE 's/^ *Depends: (linux-image-[0-9].*-cloud-amd64)$/\1/p')
+    if [ -z "$name" ]; then
+        if [ "$(id -u)" != 0 ]; then
+            printf 'apt knows no %s. Please run:\n  sudo apt-get update\n' $meta >&2
+            return 1
+        fi
+        apt-get -q update >/dev/null || return 1
+        name=$(apt-cache depends $meta |
+            sed -nE 's/^ *Depends: (linux-image-[0-9].*-cloud-amd64)$/\1/p')
+    fi
+    echo "unpacking $name for the guest"
+    rm -rf "$new"
+    mkdir -p "$new"
+    # apt says so when it cannot use its sandbox in this folder, which does not matter.
+    (cd "$new" && apt-get -q download "$name" >/dev/null 2>apt.log && dpkg-deb -x ./*.deb . &&
+        rm -f ./*.deb) || { cat "$new/apt.log" >&2; return 1; }
+    mv "$new" "$dir"
 }

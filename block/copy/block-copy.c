@@ -31,7 +31,8 @@ BlockCopy *block_copy_new(const BlockCopyOptions *options)
     copy->size = options->source->node->size;
     copy->cluster_size = options->cluster_size;
     copy->block_size =
-        staged ? MIN(MAX(COPY_MIN_BLOCK, align), options->cluster_size) : options->cluster_size;
+        staged ? MIN(MAX(COPY_MIN_BLOCK, align), MIN(options->cluster_size, STAGING_MAX_BLOCK))
+               : options->cluster_size;
     copy->break_guest_write = options->break_guest_write;
     copy->timeout_ns = options->timeout_ns;
     if (block_graph_is_below(copy->target->node, copy->source->node)) {
@@ -52,6 +53,7 @@ void block_copy_free(BlockCopy *copy)
         return;
     }
     g_assert(!copy->saves && !copy->transits);
+    copy_buffers_free(copy);
     staging_free(copy->staging);
     sparse_bitmap_free(copy->pending);
     sparse_bitmap_free(copy->zeroes);
@@ -121,7 +123,8 @@ bool block_copy_next_pending(const BlockCopy *copy, int64_t offset, int64_t byte
 {
     uint64_t block;
 
-    if (copy->off ||
+    bytes = copy_clip(copy, offset, bytes);
+    if (copy->off || bytes == 0 ||
         !sparse_bitmap_next_set(copy->pending, copy_first_block(copy, offset),
                                 copy_end_block(copy, offset, bytes), &block)) {
         return false;

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * One point-in-time copy of a node: which blocks still lie only in the source, and where the old
- * bytes of the others are.  Mechanism; who copies what and when is the copy-before-write filter's and the
- * copier's.
+ * bytes of the others are.  Mechanism; who copies what and when is the copy-before-write filter's
+ * and the copier's.
  *
- * The copy works in blocks.  A block that belongs to the copy is *pending* while its old bytes are only in the
- * source.  A guest write makes a *save* of the pending blocks it touches and goes ahead when the
- * old bytes are in their place: staging memory (BLOCK_COPY_STAGED; a page of zeroes is only
- * marked) or the target (BLOCK_COPY_WRITE_THROUGH).  Or the copier reads the block from the source and moves it to the
- * target.  Pending only ever ends: a block that is not pending is never saved again.
+ * The copy works in blocks.  A block that belongs to the copy is *pending* while its old bytes are
+ * only in the source.  A guest write makes a *save* of the pending blocks it touches and goes ahead
+ * when the old bytes are in their place: staging memory (BLOCK_COPY_STAGED; a page of zeroes is
+ * only marked) or the target (BLOCK_COPY_WRITE_THROUGH).  Or the copier reads the block from the
+ * source and moves it to the target.  Pending only ever ends: a block that is not pending is never
+ * saved again.
  *
  * Nobody who reads the source for the copy holds a range against the guest: a read is taken for
  * what it is when it ends, in one step with the change of states.  A block that is pending at that
@@ -46,8 +47,8 @@ BlockCopy *block_copy_new(const BlockCopyOptions *options);
 void block_copy_free(BlockCopy *copy); /* nothing in flight; NULL is accepted */
 
 /*
- * What belongs to the copy: all, or what is dirty in @bitmap (of the same size), in whole clusters.  Once,
- * before the first request.
+ * What belongs to the copy: all, or what is dirty in @bitmap (of the same size), in whole clusters.
+ * Once, before the first request.
  */
 void block_copy_select_all(BlockCopy *copy);
 bool block_copy_select_dirty(BlockCopy *copy, const DirtyBitmap *bitmap, GError **errp);
@@ -56,13 +57,15 @@ int64_t block_copy_cluster_size(const BlockCopy *copy);
 int64_t block_copy_selected_bytes(const BlockCopy *copy); /* still to be copied or saved */
 
 /*
- * Before a guest's write to the range (at most 1 MiB): waits until none of its blocks is pending.  0: go
- * ahead.  An error (-errno) is for the guest, and possible only with break_guest_write.  Saves that were
- * begun go on by themselves when the caller's time is out.
+ * Before a guest's write to the range (at most 1 MiB): waits until none of its blocks is pending.
+ * 0: go ahead.  An error (-errno) is for the guest, and possible only with break_guest_write.
+ * Saves that were begun go on by themselves when the caller's time is out.
  */
 G_GNUC_WARN_UNUSED_RESULT int co_block_copy_save(BlockCopy *copy, int64_t offset, int64_t bytes);
 
-/* The first byte in the range whose block is pending; false if there is none, or the copy is off. */
+/*
+ * The first byte in the range whose block is pending; false if there is none, or the copy is off.
+ */
 bool block_copy_next_pending(const BlockCopy *copy, int64_t offset, int64_t bytes, int64_t *at);
 
 /* How many bytes from @offset on, which is pending, lie in pending blocks. */
@@ -84,12 +87,14 @@ int block_copy_lost_error(const BlockCopy *copy);
 void block_copy_mark_lost(const BlockCopy *copy, DirtyBitmap *bitmap);
 
 /*
- * Makes dirty in @bitmap what did not get on its way to the target: pending, staged or lost.  With no
- * copier's chunk in flight; what the copier holds is in copier_mark_rest().
+ * Makes dirty in @bitmap what did not get on its way to the target: pending, staged or lost.  With
+ * no copier's chunk in flight; what the copier holds is in copier_mark_rest().
  */
 void block_copy_mark_rest(const BlockCopy *copy, DirtyBitmap *bitmap);
 
-/* Who is to be told when a save changed something: a block lost, staging filled, the copy failed. */
+/*
+ * Who is to be told when a save changed something: a block lost, staging filled, the copy failed.
+ */
 typedef void BlockCopyNotifyFn(void *opaque);
 void block_copy_set_notify(BlockCopy *copy, BlockCopyNotifyFn *fn, void *opaque);
 
@@ -109,8 +114,8 @@ G_GNUC_WARN_UNUSED_RESULT int co_block_copy_frozen_status(BlockCopy *copy, bool 
                                                           BlockStatus *status);
 
 /*
- * The reader has finished with the range: whole clusters in it are no longer saved, their saved places
- * are freed, and they cannot be read any more.
+ * The reader has finished with the range: whole clusters in it are no longer saved, their saved
+ * places are freed, and they cannot be read any more.
  */
 G_GNUC_WARN_UNUSED_RESULT int co_block_copy_frozen_discard(BlockCopy *copy, int64_t offset,
                                                            int64_t bytes);

@@ -32,7 +32,7 @@ void chunk_free(Chunk *chunk)
         copy_transit_end(&chunk->transit);
     }
     g_array_free(chunk->parts, true);
-    free(chunk->buf);
+    copy_buffer_put(chunk->copy, chunk->buf, chunk->buf_len);
     g_free(chunk);
 }
 
@@ -158,7 +158,8 @@ Chunk *chunk_new_leave(BlockCopy *copy, int64_t *from)
     Chunk *chunk = chunk_new(copy, CHUNK_LEAVE, 0, 0);
     uint64_t first = 0;
 
-    chunk->buf = copy_alloc(copy, LEAVE_BLOCKS * copy->block_size);
+    chunk->buf_len = LEAVE_BLOCKS * copy->block_size;
+    chunk->buf = copy_buffer_get(copy, chunk->buf_len);
     if (!chunk->buf) {
         chunk_free(chunk);
         return NULL;
@@ -177,7 +178,8 @@ static int co_take(Chunk *chunk)
     int ret;
 
     if (chunk->kind == CHUNK_DATA) {
-        if (!chunk->buf && !(chunk->buf = copy_alloc(copy, chunk->bytes))) {
+        chunk->buf_len = chunk->bytes;
+        if (!chunk->buf && !(chunk->buf = copy_buffer_get(copy, chunk->buf_len))) {
             return -ENOMEM;
         }
         ret = co_block_read_buf(copy->source, chunk->offset, chunk->buf, chunk->bytes);
@@ -200,13 +202,14 @@ static int co_write_zero_run(BlockCopy *copy, int64_t offset, int64_t bytes)
     for (int64_t n; bytes > 0 && ret == 0; offset += n, bytes -= n) {
         BlockStatus status;
 
-        n = MIN(bytes, ZERO_PIECE);
+        n = bytes;
         if (co_block_status(copy->target, true, offset, n, &status) == 0 && status.bytes > 0) {
             n = status.bytes;
             if (status.flags & BLOCK_STATUS_ZERO) {
                 continue;
             }
         }
+        n = MIN(n, ZERO_PIECE);
         ret = co_copy_write(copy, offset, NULL, n, 0);
     }
     return ret;

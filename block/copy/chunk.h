@@ -21,6 +21,7 @@ typedef struct Chunk {
     bool taken;            /* the old bytes are in parts, and nowhere else */
     bool is_read;          /* what failed last: reading the source, or writing the target */
     char *buf;
+    size_t buf_len;
     GArray *parts;      /* of CopyPart */
     unsigned written;   /* parts that are in the target */
     int64_t moved;      /* bytes that count as progress */
@@ -31,8 +32,8 @@ typedef struct Chunk {
 Chunk *chunk_new(BlockCopy *copy, ChunkKind kind, int64_t offset, int64_t bytes);
 
 /*
- * LEAVE: takes some staged blocks (there are some) from *from on or, past the last, from the start of the disk;
- * moves *from behind them.  NULL when out of memory.
+ * LEAVE: takes some staged blocks (there are some) from *from on or, past the last, from the start
+ * of the disk; moves *from behind them.  NULL when out of memory.
  */
 Chunk *chunk_new_leave(BlockCopy *copy, int64_t *from);
 

@@ -2,13 +2,14 @@
 /*
  * The background copier: moves all that belongs to a copy to the target.
  *
- * It works in chunks, many in flight, each in a coroutine of its own.  A data chunk reads whole clusters from the
- * source and takes them when the read ends (see block-copy.h); a zero chunk covers what block status
- * knows to be zero; a leave chunk writes single blocks out of staging when that is above its low
- * mark or nothing else is left.  What a chunk has taken it keeps until it is written, over errors too.
+ * It works in chunks, many in flight, each in a coroutine of its own.  A data chunk reads whole
+ * clusters from the source and takes them when the read ends (see block-copy.h); a zero chunk
+ * covers what block status knows to be zero; a leave chunk writes single blocks out of staging when
+ * that is above its low mark or nothing else is left.  What a chunk has taken it keeps until it is
+ * written, over errors too.
  *
- * The copier starts chunks in copier_pump() and never waits itself: its user (a job's coroutine) is notified
- * when something ended, and decides about errors.  On the loop of the graph.
+ * The copier starts chunks in copier_pump() and never waits itself: its user (a job's coroutine) is
+ * notified when something ended, and decides about errors.  On the loop of the graph.
  */
 #ifndef BLOCK_COPY_COPIER_H
 #define BLOCK_COPY_COPIER_H
@@ -39,7 +40,10 @@ void copier_free(Copier *c); /* nothing in flight; NULL is accepted */
 /* Starts what can be started. */
 void copier_pump(Copier *c);
 
-/* When the rate limit lets the next chunk begin (loop_now_ns()'s clock); INT64_MAX: it does not hold one back. */
+/*
+ * When the rate limit lets the next chunk begin (loop_now_ns()'s clock); INT64_MAX: it does not
+ * hold one back.
+ */
 int64_t copier_wake_time(const Copier *c);
 /* The limit was changed: reckon the wait again. */
 void copier_limit_changed(Copier *c);
@@ -68,7 +72,10 @@ void copier_set_drained(Copier *c, bool drained);
 int copier_error(const Copier *c, bool *is_read);
 void copier_retry(Copier *c);
 
-/* Makes dirty in @bitmap what failed and is not in the target; the rest is in block_copy_mark_rest(). */
+/*
+ * Makes dirty in @bitmap what failed and is not in the target; the rest is in
+ * block_copy_mark_rest().
+ */
 void copier_mark_rest(const Copier *c, DirtyBitmap *bitmap);
 
 #endif

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Shared by the files of block/copy/, and by nobody else: the states of a copy and the steps between them. */
+/*
+ * Shared by the files of block/copy/, and by nobody else: the states of a copy and the steps
+ * between them.
+ */
 #ifndef BLOCK_COPY_COPY_INT_H
 #define BLOCK_COPY_COPY_INT_H
 
@@ -13,6 +16,7 @@
 
 typedef struct Save Save;
 typedef struct Transit Transit;
+typedef struct CopyBuffer CopyBuffer;
 
 /* A run of old bytes on its way to the target. */
 typedef struct CopyPart {
@@ -29,9 +33,12 @@ struct Transit {
     Transit *next, **prev; /* copy->transits */
 };
 
+/* What a kept buffer holds (buffers.c); larger ones are not kept. */
+#define COPY_BUFFER_BYTES ((size_t)512 << 10)
+
 /*
- * A block is in one of these states, or none of them: not selected, or moved to the target (done, or
- * in transit).  Staged blocks are those that staging holds.
+ * A block is in one of these states, or none of them: not selected, or moved to the target (done,
+ * or in transit).  Staged blocks are those that staging holds.
  */
 struct BlockCopy {
     BlockNode *owner;
@@ -42,7 +49,7 @@ struct BlockCopy {
     SparseBitmap *lost;    /* they could not be read */
     SparseBitmap *access;  /* the frozen view may be read here */
     Staging *staging;      /* BLOCK_COPY_STAGED */
-    unsigned target_flags; /* of writes: BLOCK_SERIALISING where target's backing chain has the source */
+    unsigned target_flags; /* BLOCK_SERIALISING where the source is in the target's backing chain */
     bool break_guest_write;
     int64_t timeout_ns;
 
@@ -50,6 +57,8 @@ struct BlockCopy {
     int error, lost_error;
     Save *saves; /* in flight */
     Transit *transits;
+    CopyBuffer *buffers;
+    unsigned n_buffers;
     _Atomic int64_t saved_bytes;
     BlockCopyNotifyFn *notify;
     void *notify_opaque;
@@ -69,6 +78,15 @@ static inline uint64_t copy_first_block(const BlockCopy *copy, int64_t offset)
 static inline uint64_t copy_end_block(const BlockCopy *copy, int64_t offset, int64_t bytes)
 {
     return units_covering(offset + bytes, copy->block_size);
+}
+
+/*
+ * The part of a range that was on the disk at the instant: a filter without a job lets it grow.
+ * What lies behind is not the copy's.
+ */
+static inline int64_t copy_clip(const BlockCopy *copy, int64_t offset, int64_t bytes)
+{
+    return offset >= copy->size ? 0 : MIN(bytes, copy->size - offset);
 }
 
 static inline int64_t copy_block_offset(const BlockCopy *copy, uint64_t block)
@@ -102,6 +120,11 @@ const CopyPart *copy_transit_find(const BlockCopy *copy, int64_t offset);
 
 /* A buffer that suits both ends. */
 void *copy_alloc(const BlockCopy *copy, size_t len);
+
+/* The same, from those that are kept; given back with the same @len, before the copy goes. */
+void *copy_buffer_get(BlockCopy *copy, size_t len);
+void copy_buffer_put(BlockCopy *copy, void *buf, size_t len); /* NULL is accepted */
+void copy_buffers_free(BlockCopy *copy);
 
 /* Writes a range to the target: data, or zeroes where @buf is NULL or holds only zeroes. */
 G_GNUC_WARN_UNUSED_RESULT int co_copy_write(BlockCopy *copy, int64_t offset, const void *buf,

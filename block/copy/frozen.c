@@ -2,9 +2,9 @@
 /*
  * The frozen view: the source as it was at the instant, for readers.
  *
- * Read, then overlay: what was pending when the read began is read from the source in one piece.  When that
- * ends, blocks that are still pending are right (I2); the others are taken from their saved places:
- * memory at once, the target by another read, which nothing changes any more.
+ * Read, then overlay: what was pending when the read began is read from the source in one piece.
+ * When that ends, blocks that are still pending are right (I2); the others are taken from their
+ * saved places: memory at once, the target by another read, which nothing changes any more.
  */
 #include <errno.h>
 
@@ -64,7 +64,7 @@ static bool may_read(const BlockCopy *copy, int64_t offset, int64_t bytes)
 {
     uint64_t block;
 
-    return !copy->error &&
+    return !copy->error && offset <= copy->size && bytes <= copy->size - offset &&
            !sparse_bitmap_next_clear(copy->access, copy_first_block(copy, offset),
                                      copy_end_block(copy, offset, bytes), &block);
 }
@@ -117,8 +117,8 @@ static int co_read_place(BlockCopy *copy, Place place, int64_t offset, const IoS
 }
 
 /*
- * Overlays what is not pending any more on what was read from the source; blocks in the target are left for
- * the caller, in @later (a bit each, from @first on).  Does not yield.
+ * Overlays what is not pending any more on what was read from the source; blocks in the target are
+ * left for the caller, in @later (a bit each, from @first on).  Does not yield.
  */
 static int overlay(BlockCopy *copy, int64_t offset, const IoSlice *data, SparseBitmap *later)
 {
@@ -200,7 +200,9 @@ int co_block_copy_frozen_read(BlockCopy *copy, int64_t offset, const IoSlice *da
 
 /* --- status --- */
 
-/* Cuts the answer of the source to the blocks for which it still counts; false if there are none. */
+/*
+ * Cuts the answer of the source to the blocks for which it still counts; false if there are none.
+ */
 static bool still_pending(const BlockCopy *copy, int64_t offset, BlockStatus *status)
 {
     uint64_t first = copy_first_block(copy, offset), block;
@@ -247,7 +249,8 @@ int co_block_copy_frozen_status(BlockCopy *copy, bool want_zero, int64_t offset,
         ret = co_status_of(copy, place, want_zero, offset, bytes, status);
     } while (ret == 0 && place == PLACE_SOURCE && status->bytes > 0 &&
              !still_pending(copy, offset, status));
-    return ret;
+    /* As with a read: the copy may have failed, or the range have been discarded, meanwhile. */
+    return ret == 0 && !may_read(copy, offset, status->bytes) ? -EACCES : ret;
 }
 
 /* --- discard --- */
@@ -269,7 +272,7 @@ static void forget(BlockCopy *copy, uint64_t first, uint64_t count)
 int co_block_copy_frozen_discard(BlockCopy *copy, int64_t offset, int64_t bytes)
 {
     int64_t start = align_up(offset, copy->cluster_size);
-    int64_t end = offset + bytes == copy->size ? copy->size
+    int64_t end = offset + bytes >= copy->size ? copy->size
                                                : align_down(offset + bytes, copy->cluster_size);
     uint64_t first = copy_first_block(copy, start);
 

@@ -2,8 +2,9 @@
 /*
  * Saves: what a guest write does before it goes ahead.
  *
- * A save belongs to the copy and runs in a coroutine of its own: a request whose time is out leaves it running, and
- * later writers to the same blocks join it.  The owner node counts as in use meanwhile, so that drain waits.
+ * A save belongs to the copy and runs in a coroutine of its own: a request whose time is out leaves
+ * it running, and later writers to the same blocks join it.  The owner node counts as in use
+ * meanwhile, so that drain waits.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -112,6 +113,17 @@ static int co_read_pages(Save *save, struct iovec *iov)
     return co_block_read(copy->source, copy_block_offset(copy, save->first), &slice, 0);
 }
 
+/* No room for too long: the backup fails, not the guest (I5), unless the copier came first. */
+static void no_room(Save *save, int ret)
+{
+    uint64_t block;
+
+    if (sparse_bitmap_next_set(save->copy->pending, save->first, save->first + save->count,
+                               &block)) {
+        block_copy_stop(save->copy, ret);
+    }
+}
+
 /* I4: the guest waits for room and for this read, and for nothing else. */
 static int co_save_staged(Save *save)
 {
@@ -120,7 +132,7 @@ static int co_save_staged(Save *save)
     int ret = co_staging_reserve(copy->staging, save->count);
 
     if (ret < 0) {
-        block_copy_stop(copy, ret); /* no room for too long: the backup fails, not the guest (I5) */
+        no_room(save, ret);
         return 0;
     }
     iov = g_new0(struct iovec, save->count);
@@ -250,12 +262,13 @@ static int co_wait_saves(BlockCopy *copy, uint64_t first, uint64_t end, int64_t 
 
 int co_block_copy_save(BlockCopy *copy, int64_t offset, int64_t bytes)
 {
-    uint64_t first = copy_first_block(copy, offset), end = copy_end_block(copy, offset, bytes);
+    uint64_t first = copy_first_block(copy, offset);
+    uint64_t end = copy_end_block(copy, offset, copy_clip(copy, offset, bytes));
     int64_t deadline = copy->timeout_ns ? loop_now_ns() + copy->timeout_ns : INT64_MAX;
     uint64_t block;
     int ret = 0;
 
-    while (ret == 0 && !copy->off &&
+    while (ret == 0 && !copy->off && first < end &&
            sparse_bitmap_next_set(copy->pending, first, end, &block)) {
         ret = start_saves(copy, first, end);
         if (ret == 0) {

@@ -6,12 +6,12 @@
 #include <stdlib.h>
 
 /* Pages are cut from slabs, which stay until the end of the copy. */
-#define SLAB_BYTES ((size_t)1 << 20)
+#define SLAB_BYTES ((size_t)STAGING_MAX_BLOCK)
 #define PAGE_ALIGN 4096
 
 /*
- * The longest that a guest write waits for room without any becoming free.  After that the target is
- * taken for dead, and the backup fails rather than the guest.
+ * The longest that a guest write waits for room without any becoming free.  After that the target
+ * is taken for dead, and the backup fails rather than the guest.
  */
 #define ROOM_LIMIT_NS (INT64_C(15) * 1000000000)
 

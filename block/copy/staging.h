@@ -14,13 +14,16 @@
 
 typedef struct Staging Staging;
 
+#define STAGING_MAX_BLOCK (1 << 20) /* bytes */
+
 /* Of a copy of @n_blocks blocks of @block_size bytes; holds at most @max_bytes (at least 2 MiB). */
 Staging *staging_new(uint64_t n_blocks, size_t block_size, size_t max_bytes);
 void staging_free(Staging *s); /* nobody waits; what is held is dropped; NULL is accepted */
 
 /*
  * Waits until there is room for @n pages (at most 1 MiB of them) and reserves it: first come, first
- * served.  0, -ECANCELED after staging_stop(), -ENOBUFS where there was none for longer than the limit.
+ * served.  0, -ECANCELED after staging_stop(), -ENOBUFS where there was none for longer than the
+ * limit.
  */
 G_GNUC_WARN_UNUSED_RESULT int co_staging_reserve(Staging *s, size_t n);
 

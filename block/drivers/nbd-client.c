@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Keeps a connection to an NBD server: makes the first one, and when it is lost tries again, at
- * once and then every second, until there is a new one; see nbd.h.
+ * once and then with pauses of up to a second, until there is a new one; see nbd.h.
  *
  * Nothing here is a coroutine of its own: what happens next follows from a dial, a handshake or a
  * timer that ends, so that leaving a loop at any moment means to drop just that.
@@ -10,7 +10,9 @@
 #include "util/error.h"
 
 #define SECOND_NS INT64_C(1000000000)
-#define RETRY_NS SECOND_NS
+/* The pause before a further attempt doubles from the first to the last. */
+#define FIRST_PAUSE_NS (SECOND_NS / 20)
+#define LAST_PAUSE_NS SECOND_NS
 /* A server that does not answer must not hold the control lock for ever (from co_open). */
 #define ATTEMPT_SECONDS 30
 #define MAX_COMMANDS 64
@@ -23,9 +25,10 @@ static void set_state(NbdcClient *c, NbdcState state)
     co_queue_wake_all(&c->changed);
 }
 
-static void pause_for(NbdcClient *c, int64_t ns)
+static void pause_attempts(NbdcClient *c)
 {
-    loop_timer_set(&c->timer, loop_now_ns() + ns);
+    loop_timer_set(&c->timer, loop_now_ns() + c->pause_ns);
+    c->pause_ns = MIN(c->pause_ns * 2, LAST_PAUSE_NS);
     set_state(c, NBDC_PAUSED);
 }
 
@@ -34,7 +37,7 @@ static void attempt_failed(NbdcClient *c, GError *error)
 {
     g_clear_error(&c->error);
     c->error = error;
-    pause_for(c, RETRY_NS);
+    pause_attempts(c);
 }
 
 /* Can the new connection do all that the node's users were told when it was opened? */
@@ -111,9 +114,10 @@ static void connection_lost(NbdcClient *c)
     }
     c->wait_until = now + c->reconnect_delay_ns;
     /* A server that takes connections only to drop them is not to keep us busy. */
-    if (now - c->connected_at < RETRY_NS) {
-        pause_for(c, RETRY_NS);
+    if (now - c->connected_at < LAST_PAUSE_NS) {
+        pause_attempts(c);
     } else {
+        c->pause_ns = FIRST_PAUSE_NS;
         start_attempt(c);
     }
 }
@@ -154,7 +158,7 @@ static void dialled(void *opaque, int fd, GError *error)
 static void start_attempt(NbdcClient *c)
 {
     if (c->dial.running) { /* the last attempt still looks up a name */
-        pause_for(c, RETRY_NS);
+        pause_attempts(c);
         return;
     }
     loop_timer_set(&c->timer, loop_now_ns() + ATTEMPT_SECONDS * SECOND_NS);
@@ -193,6 +197,7 @@ void nbdc_client_init(NbdcClient *c, const SocketAddress *address, const char *e
         .export = g_strdup(export),
         .context = g_strdup(context),
         .reconnect_delay_ns = reconnect_delay_ns,
+        .pause_ns = FIRST_PAUSE_NS,
     };
     loop_timer_init(&c->timer, timer_fired, c);
     co_semaphore_init(&c->slots, MAX_COMMANDS);

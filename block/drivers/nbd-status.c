@@ -10,6 +10,8 @@
 #define STATE_HOLE 1
 #define STATE_ZERO 2
 
+#define MIN_WINDOW (1 << 20)
+
 /* Keeps the first extent; libnbd has checked that @entries holds pairs of length and flags. */
 static int got_extents(void *opaque, const char *context, uint64_t offset, uint32_t *entries,
                        size_t n_entries, int *error)
@@ -55,15 +57,29 @@ static unsigned status_flags(const NbdcClient *c, uint32_t flags)
            (flags & STATE_ZERO ? BLOCK_STATUS_ZERO : 0);
 }
 
+/*
+ * How much to ask for.  Some servers look through all of it although one extent is wanted; so it is
+ * much only while extents are long.
+ */
+static int64_t window(const NbdcClient *c, int64_t align)
+{
+    return CLAMP(c->status_window, MAX(MIN_WINDOW, align), UINT32_MAX / align * align);
+}
+
+static void adapt_window(NbdcClient *c, int64_t asked, int64_t extent)
+{
+    c->status_window = extent >= asked ? asked * 4 : extent;
+}
+
 static int co_ask(BlockNode *node, int64_t offset, int64_t bytes, BlockStatus *status)
 {
-    const NbdcClient *c = node->state;
+    NbdcClient *c = node->state;
     int64_t align = node->limits.request_alignment;
     NbdcCommand cmd = {
         .issue = issue_status,
         .context = c->context,
         .offset = offset,
-        .bytes = MIN(MIN(bytes, c->info.size - offset), UINT32_MAX / align * align),
+        .bytes = MIN(MIN(bytes, c->info.size - offset), window(c, align)),
     };
     int ret = co_nbdc_command(node, &cmd);
 
@@ -74,6 +90,7 @@ static int co_ask(BlockNode *node, int64_t offset, int64_t bytes, BlockStatus *s
         return -EIO; /* the server broke the protocol */
     }
     clean_extent(&cmd, align);
+    adapt_window(c, cmd.bytes, cmd.extent_bytes);
     status->flags = BLOCK_STATUS_OFFSET_VALID | status_flags(c, cmd.extent_flags);
     status->bytes = MIN(cmd.extent_bytes, bytes);
     return 0;

@@ -114,10 +114,12 @@ typedef struct NbdcClient {
     GError *error; /* of the last attempt that failed */
     bool opened;   /* there was a connection, info is what it had */
     NbdcInfo info;
-    int64_t connected_at; /* loop_now_ns() */
-    int64_t wait_until;   /* for how long requests wait for the lost connection */
-    CoQueue changed;      /* state */
-    CoSemaphore slots;    /* bounds the commands under way */
+    int64_t connected_at;  /* loop_now_ns() */
+    int64_t pause_ns;      /* how long the next pause lasts */
+    int64_t wait_until;    /* for how long requests wait for the lost connection */
+    CoQueue changed;       /* state */
+    CoSemaphore slots;     /* bounds the commands under way */
+    int64_t status_window; /* block status: how much to ask for next */
 } NbdcClient;
 
 /* Takes copies. */

@@ -2,8 +2,9 @@
 /*
  * copy-before-write: a filter that saves the old bytes of what is about to be written.
  *
- * The filter is policy only: what is saved, where it is kept, and who waits is the BlockCopy's.
- * By itself it writes through to its target, with QEMU's rules for failures; a backup job has it staged.
+ * The filter is policy only: what is saved, where it is kept, and who waits is the BlockCopy's. By
+ * itself it writes through to its target, with QEMU's rules for failures; a backup job has it
+ * staged.
  */
 #include "block/filters/cbw-int.h"
 #include "block/filters/copy-before-write.h"
@@ -120,7 +121,9 @@ static void cbw_co_close(BlockNode *node)
     block_copy_free(copy_of(node));
 }
 
-/* The source needs to be protected only when there is a guest above: its writes must come by here. */
+/*
+ * The source needs to be protected only when there is a guest above: its writes must come by here.
+ */
 static void source_perm(const BlockNode *node, unsigned *perm, unsigned *shared)
 {
     const CbwState *s = node->state;
@@ -132,8 +135,8 @@ static void source_perm(const BlockNode *node, unsigned *perm, unsigned *shared)
 }
 
 /*
- * QEMU's rules.  Others may write to the target: the guest's disk may lie in its backing chain.  Its
- * size must stay.
+ * QEMU's rules.  Others may write to the target: the guest's disk may lie in its backing chain.
+ * Its size must stay.
  */
 static void cbw_child_perm(BlockNode *node, BlockChild *child, unsigned role, unsigned perm,
                            unsigned shared, unsigned *child_perm, unsigned *child_shared)

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The copy-before-write filter, for those who use it from inside: snapshot-access and backup jobs. */
+/*
+ * The copy-before-write filter, for those who use it from inside: snapshot-access and backup jobs.
+ */
 #ifndef BLOCK_FILTERS_COPY_BEFORE_WRITE_H
 #define BLOCK_FILTERS_COPY_BEFORE_WRITE_H
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * snapshot-access: shows the frozen view of the copy-before-write filter below it: the disk as it was when the
- * filter was put there.  A discard says that the reader has finished with a range.
+ * snapshot-access: shows the frozen view of the copy-before-write filter below it: the disk as it
+ * was when the filter was put there.  A discard says that the reader has finished with a range.
  *
  * As in QEMU it opens above any node; without a filter below its requests are not supported.
  */

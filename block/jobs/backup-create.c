@@ -164,7 +164,8 @@ static BlockNode *co_insert_filter(const BackupPlan *plan, GError **errp)
     };
     BlockNode *filter = co_cbw_open_for_job(plan->source, plan->target, &options, errp);
 
-    if (filter && !block_graph_insert_filter(filter, plan->source, block_job_owns_edge, NULL, errp)) {
+    if (filter &&
+        !block_graph_insert_filter(filter, plan->source, block_job_owns_edge, NULL, errp)) {
         g_prefix_error(errp, "Could not replace node: ");
         co_block_node_unref(filter);
         return NULL;

@@ -2,9 +2,9 @@
 /*
  * The work of a backup job, and its end.
  *
- * The coroutine only steers: the copier moves the data, and wakes it when there is something to decide.
- * On cancel or failure the copy is turned off first, which lets every guest go on; what is in flight
- * ends; and the filter is removed in the drained section of the job's last step.
+ * The coroutine only steers: the copier moves the data, and wakes it when there is something to
+ * decide. On cancel or failure the copy is turned off first, which lets every guest go on; what is
+ * in flight ends; and the filter is removed in the drained section of the job's last step.
  */
 #include "block/jobs/backup-int.h"
 
@@ -29,8 +29,8 @@ static void count_saved(BackupJob *b)
 }
 
 /*
- * A save may need the copier to make room, even if the job is paused; and a copy that has failed is over
- * even then.
+ * A save may need the copier to make room, even if the job is paused; and a copy that has failed is
+ * over even then.
  */
 void backup_notify(void *opaque)
 {
@@ -38,6 +38,7 @@ void backup_notify(void *opaque)
     Job *job = &b->block.job;
 
     if (b->copier) {
+        copier_set_paused(b->copier, job_pause_wanted(job));
         copier_pump(b->copier);
     } else {
         count_saved(b);

@@ -15,9 +15,9 @@ bool backup_find_nodes(const BlockdevBackup *args, BlockNode **source, BlockNode
                        GError **errp);
 
 /*
- * All checks and the set-up; QEMU's words.  Control lock held, and the source's graph drained.  The caller
- * starts the job with block_job_start() after the end of the drained section, or undoes it with
- * co_job_abort_unstarted() in it.  @txn NULL: a transaction of its own.
+ * All checks and the set-up; QEMU's words.  Control lock held, and the source's graph drained.  The
+ * caller starts the job with block_job_start() after the end of the drained section, or undoes it
+ * with co_job_abort_unstarted() in it.  @txn NULL: a transaction of its own.
  */
 BlockJob *co_backup_prepare(const BlockdevBackup *args, JobTxn *txn, GError **errp);
 

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Jobs that work on block nodes; see block-job.h.  Error policies and events are in block-job-error.c. */
+/*
+ * Jobs that work on block nodes; see block-job.h.  Error policies and events are in block-job-
+ * error.c.
+ */
 #include "block/jobs/block-job.h"
 
 #include "util/error.h"

@@ -51,8 +51,9 @@ void block_job_start(BlockJob *job);
 bool block_job_set_speed(BlockJob *job, int64_t speed, GError **errp);
 
 /*
- * A request failed with @error (positive errno): what is to be done by the policy @on_error (AUTO is
- * REPORT but for ENOSPC, as in QEMU).  Sends BLOCK_JOB_ERROR; with "stop" the job is paused already.  The job's coroutine.
+ * A request failed with @error (positive errno): what is to be done by the policy @on_error (AUTO
+ * is REPORT but for ENOSPC, as in QEMU).  Sends BLOCK_JOB_ERROR; with "stop" the job is paused
+ * already.  The job's coroutine.
  */
 BlockErrorAction block_job_error_action(BlockJob *job, BlockdevOnError on_error, bool is_read,
                                         int error);
@@ -63,8 +64,8 @@ BlockJobInfo *block_job_info(BlockJob *job);
 BlockJob *block_job_lookup(const char *id, GError **errp);
 
 /*
- * Does a job work on the node, so that others may not use it as the source or target of a job or delete
- * it?  "Node 'x' is busy: block device is in use by block job: backup".
+ * Does a job work on the node, so that others may not use it as the source or target of a job or
+ * delete it?  "Node 'x' is busy: block device is in use by block job: backup".
  */
 bool block_job_check_node_free(const BlockNode *node, GError **errp);
 

@@ -9,11 +9,11 @@ void job_kick(Job *job)
 {
     Co *co;
 
-    g_mutex_lock(&job->lock);
+    pthread_mutex_lock(&job->lock);
     co = job->waiting;
     job->waiting = NULL;
     job->kicked = !co;
-    g_mutex_unlock(&job->lock);
+    pthread_mutex_unlock(&job->lock);
     if (co) {
         co_wake(co);
     }
@@ -23,9 +23,9 @@ bool job_is_cancelled(Job *job)
 {
     bool cancelled;
 
-    g_mutex_lock(&job->lock);
+    pthread_mutex_lock(&job->lock);
     cancelled = job->cancelled && job->force_cancel;
-    g_mutex_unlock(&job->lock);
+    pthread_mutex_unlock(&job->lock);
     return cancelled;
 }
 
@@ -33,9 +33,9 @@ bool job_cancel_requested(Job *job)
 {
     bool cancelled;
 
-    g_mutex_lock(&job->lock);
+    pthread_mutex_lock(&job->lock);
     cancelled = job->cancelled;
-    g_mutex_unlock(&job->lock);
+    pthread_mutex_unlock(&job->lock);
     return cancelled;
 }
 
@@ -43,9 +43,9 @@ bool job_pause_wanted(Job *job)
 {
     bool wanted;
 
-    g_mutex_lock(&job->lock);
+    pthread_mutex_lock(&job->lock);
     wanted = job->pause_count > 0 && !job->cancelled;
-    g_mutex_unlock(&job->lock);
+    pthread_mutex_unlock(&job->lock);
     return wanted;
 }
 
@@ -53,25 +53,25 @@ bool job_busy(Job *job)
 {
     bool busy;
 
-    g_mutex_lock(&job->lock);
+    pthread_mutex_lock(&job->lock);
     busy = job->busy && !job->deferred;
-    g_mutex_unlock(&job->lock);
+    pthread_mutex_unlock(&job->lock);
     return busy;
 }
 
 void job_set_drained(Job *job, bool drained)
 {
-    g_mutex_lock(&job->lock);
+    pthread_mutex_lock(&job->lock);
     job->drained = drained;
-    g_mutex_unlock(&job->lock);
+    pthread_mutex_unlock(&job->lock);
     job_kick(job);
 }
 
 void job_set_loop(Job *job, Loop *loop)
 {
-    g_mutex_lock(&job->lock);
+    pthread_mutex_lock(&job->lock);
     job->loop = loop;
-    g_mutex_unlock(&job->lock);
+    pthread_mutex_unlock(&job->lock);
     job_kick(job);
 }
 
@@ -87,11 +87,11 @@ static void co_wait_kick(Job *job, int64_t deadline_ns)
     LoopTimer timer;
     bool kicked;
 
-    g_mutex_lock(&job->lock);
+    pthread_mutex_lock(&job->lock);
     kicked = job->kicked;
     job->kicked = false;
     job->waiting = kicked ? NULL : co_self();
-    g_mutex_unlock(&job->lock);
+    pthread_mutex_unlock(&job->lock);
     if (kicked) {
         return;
     }
@@ -105,9 +105,9 @@ static void co_wait_kick(Job *job, int64_t deadline_ns)
 
 static void set_busy(Job *job, bool busy)
 {
-    g_mutex_lock(&job->lock);
+    pthread_mutex_lock(&job->lock);
     job->busy = busy;
-    g_mutex_unlock(&job->lock);
+    pthread_mutex_unlock(&job->lock);
     if (!busy && job->driver->quiescent) {
         job->driver->quiescent(job);
     }
@@ -118,17 +118,20 @@ static bool try_go_on(Job *job, Loop **loop)
 {
     bool may;
 
-    g_mutex_lock(&job->lock);
+    pthread_mutex_lock(&job->lock);
     *loop = job->loop;
     may = !job->drained && job->loop == loop_current();
     if (may) {
         job->busy = true;
     }
-    g_mutex_unlock(&job->lock);
+    pthread_mutex_unlock(&job->lock);
     return may;
 }
 
-/* The graph may be moved while it is drained: follow it, and wait for the end of the drained section there. */
+/*
+ * The graph may be moved while it is drained: follow it, and wait for the end of the drained
+ * section there.
+ */
 static void co_go_on(Job *job)
 {
     Loop *loop;
@@ -181,9 +184,9 @@ void job_set_ready(Job *job)
 
 static void set_deferred(Job *job)
 {
-    g_mutex_lock(&job->lock);
+    pthread_mutex_lock(&job->lock);
     job->deferred = true;
-    g_mutex_unlock(&job->lock);
+    pthread_mutex_unlock(&job->lock);
     set_busy(job, false);
 }
 
@@ -206,9 +209,9 @@ void job_start(Job *job, Loop *loop)
 {
     g_assert(!job->started);
     job->started = true;
-    g_mutex_lock(&job->lock);
+    pthread_mutex_lock(&job->lock);
     job->loop = loop;
-    g_mutex_unlock(&job->lock);
+    pthread_mutex_unlock(&job->lock);
     job_set_status(job, JOB_STATUS_RUNNING);
     co_start_on(loop, co_job_main, job_ref(job));
 }

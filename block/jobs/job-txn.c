@@ -3,7 +3,8 @@
  * Transactions of jobs, and the steps after a job's work.  All on loop 0.
  *
  * When all jobs of a transaction have ended: if one failed or was cancelled all are undone, else
- * they become pending together, prepare together, and are committed.  A job by itself is a transaction of one.
+ * they become pending together, prepare together, and are committed.  A job by itself is a
+ * transaction of one.
  */
 #include <errno.h>
 
@@ -77,7 +78,9 @@ static void co_finish_job(Job *job)
 {
     job->driver->co_finish(job, job->ret == 0);
     if (job->started) {
-        job_news(job, job_is_cancelled(job) ? JOB_NEWS_CANCELLED : JOB_NEWS_COMPLETED);
+        bool cancelled = job->ret < 0 && job_is_cancelled(job);
+
+        job_news(job, cancelled ? JOB_NEWS_CANCELLED : JOB_NEWS_COMPLETED);
     }
     job_txn_remove(job);
     job_set_status(job, JOB_STATUS_CONCLUDED);
@@ -145,6 +148,7 @@ static void co_abort(JobTxn *txn)
     control_unlock();
 }
 
+/* A cancel may have come while we waited for the control lock, or for the jobs before. */
 static bool co_prepare_all(JobTxn *txn)
 {
     bool ok = true;
@@ -153,6 +157,7 @@ static bool co_prepare_all(JobTxn *txn)
         Job *job = txn->jobs->pdata[i - 1];
         g_autoptr(GError) error = NULL;
 
+        settle_result(job);
         if (job->ret == 0 && job->driver->co_prepare) {
             job->ret = job->driver->co_prepare(job, &error);
             job->error = error ? g_strdup(error->message) : NULL;

@@ -68,7 +68,7 @@ void *job_create(const JobDriver *driver, const char *id, JobTxn *txn, bool auto
     job->auto_dismiss = auto_dismiss;
     job->refcount = 1;
     job->loop = control_loop();
-    g_mutex_init(&job->lock);
+    pthread_mutex_init(&job->lock, NULL);
     if (!jobs.all) {
         jobs.all = g_ptr_array_new();
     }
@@ -95,7 +95,7 @@ void job_unref(Job *job)
     if (job->driver->free) {
         job->driver->free(job);
     }
-    g_mutex_clear(&job->lock);
+    pthread_mutex_destroy(&job->lock);
     g_free(job->id);
     g_free(job->error);
     g_free(job);
@@ -124,9 +124,9 @@ bool job_user_paused(Job *job)
 {
     bool paused;
 
-    g_mutex_lock(&job->lock);
+    pthread_mutex_lock(&job->lock);
     paused = job->user_paused;
-    g_mutex_unlock(&job->lock);
+    pthread_mutex_unlock(&job->lock);
     return paused;
 }
 
@@ -135,13 +135,13 @@ static bool set_user_paused(Job *job)
 {
     bool done;
 
-    g_mutex_lock(&job->lock);
+    pthread_mutex_lock(&job->lock);
     done = !job->user_paused;
     if (done) {
         job->user_paused = true;
         job->pause_count++;
     }
-    g_mutex_unlock(&job->lock);
+    pthread_mutex_unlock(&job->lock);
     return done;
 }
 
@@ -150,13 +150,13 @@ static bool clear_user_paused(Job *job)
 {
     bool done;
 
-    g_mutex_lock(&job->lock);
+    pthread_mutex_lock(&job->lock);
     done = job->user_paused;
     if (done) {
         job->user_paused = false;
         job->pause_count--;
     }
-    g_mutex_unlock(&job->lock);
+    pthread_mutex_unlock(&job->lock);
     return done;
 }
 
@@ -215,10 +215,10 @@ void job_cancel_async(Job *job, bool force)
     } else if (job->driver->cancel) {
         job->driver->cancel(job, true);
     }
-    g_mutex_lock(&job->lock);
+    pthread_mutex_lock(&job->lock);
     job->cancelled = true;
     job->force_cancel |= force;
-    g_mutex_unlock(&job->lock);
+    pthread_mutex_unlock(&job->lock);
     job_kick(job);
 }
 

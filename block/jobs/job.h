@@ -7,12 +7,14 @@
  * aborting → concluded → null.
  *
  * Verbs, queries, and all after the end of the work run on loop 0.  The work itself is one
- * coroutine on the loop of the graph that the job works on; it is told of pause, cancel and drain by a kick, and
- * looks at them where it waits.  The steps at the end (co_prepare, co_finish) run on loop 0 under
- * the control lock.  Cancel, pause and queries never wait for that lock.
+ * coroutine on the loop of the graph that the job works on; it is told of pause, cancel and drain
+ * by a kick, and looks at them where it waits.  The steps at the end (co_prepare, co_finish) run on
+ * loop 0 under the control lock.  Cancel, pause and queries never wait for that lock.
  */
 #ifndef BLOCK_JOBS_JOB_H
 #define BLOCK_JOBS_JOB_H
+
+#include <pthread.h>
 
 #include "io/co-lock.h"
 #include "qmp-schema/qmp-types.h"
@@ -46,7 +48,10 @@ typedef struct JobDriver {
     void (*co_finish)(Job *job, bool success);
 
     /* Loop 0, each may be NULL. */
-    /* Cancel was asked for: is it a hard one (true, the default), or a job that is ready just completes? */
+    /*
+     * Cancel was asked for: is it a hard one (true, the default), or a job that is ready just
+     * completes?
+     */
     bool (*cancel)(Job *job, bool force);
     bool (*complete)(Job *job, GError **errp);
     void (*user_resume)(Job *job);
@@ -62,7 +67,7 @@ struct Job {
     char *id;
     JobTxn *txn;
     bool auto_finalize, auto_dismiss;
-    _Atomic int status; /* JobStatus: written by the job's coroutine while it runs, else on loop 0 */
+    _Atomic int status; /* JobStatus; the coroutine writes it while it runs, else loop 0 */
     Progress progress;
 
     /* Loop 0. */
@@ -71,8 +76,8 @@ struct Job {
     int ret;     /* of the work; set before the coroutine comes to loop 0 */
     char *error; /* text of ret */
 
-    /* Under the lock; any thread. */
-    GMutex lock;
+    /* Under the lock; any thread.  (It is no GMutex, which ThreadSanitizer cannot follow.) */
+    pthread_mutex_t lock;
     Loop *loop; /* of the work */
     unsigned pause_count;
     bool user_paused;
@@ -86,8 +91,8 @@ struct Job {
 /* --- life: loop 0 --- */
 
 /*
- * A job in state "created", in @txn or (NULL) in a transaction of its own.  Errors with QEMU's words.  The
- * caller starts it, or ends it with job_discard() or co_job_abort_unstarted().
+ * A job in state "created", in @txn or (NULL) in a transaction of its own.  Errors with QEMU's
+ * words.  The caller starts it, or ends it with job_discard() or co_job_abort_unstarted().
  */
 void *job_create(const JobDriver *driver, const char *id, JobTxn *txn, bool auto_finalize,
                  bool auto_dismiss, GError **errp);
@@ -104,7 +109,9 @@ void job_start(Job *job, Loop *loop);
 Job *job_ref(Job *job);
 void job_unref(Job *job);
 
-/* The jobs whose fates are joined: one fails and all are cancelled; all prepare before any commits. */
+/*
+ * The jobs whose fates are joined: one fails and all are cancelled; all prepare before any commits.
+ */
 JobTxn *job_txn_new(void);
 JobTxn *job_txn_ref(JobTxn *txn);
 void job_txn_unref(JobTxn *txn); /* NULL is accepted */
@@ -156,8 +163,9 @@ void job_set_loop(Job *job, Loop *loop); /* the graph moved: while drained */
 /* --- the job's coroutine --- */
 
 /*
- * Waits for a kick, or until @deadline_ns (loop_now_ns()'s clock; INT64_MAX: none).  Does not return while
- * the job is drained.  May return without reason.  The coroutine can be on another loop after it.
+ * Waits for a kick, or until @deadline_ns (loop_now_ns()'s clock; INT64_MAX: none).  Does not
+ * return while the job is drained.  May return without reason.  The coroutine can be on another
+ * loop after it.
  */
 void co_job_wait(Job *job, int64_t deadline_ns);
 

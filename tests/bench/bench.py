@@ -30,15 +30,14 @@ ROWS = [*rows_push.ROWS, *rows_nbd.ROWS, *rows_guest.ROWS, *rows_pull.ROWS, *row
 
 def measure(row, bench, o):
     """All runs of a row; returns its lines."""
-    ours, theirs = [], []
+    ours, theirs, limits = [], [], []
     for number in range(o.runs):
         bench.verify = number == 0
-        for who, binary, out in ('ours', o.ours, ours), ('theirs', o.theirs, theirs):
-            say(f'{row.name}, run {number + 1} of {o.runs}, {who}')
-            out.append(row.measure(bench, binary))
-    say(f'{row.name}, limit')
-    limit = row.limit(bench)
-    lines = list(table.lines(row, ours, theirs, limit))
+        say(f'{row.name}, run {number + 1} of {o.runs}')
+        ours.append(row.measure(bench, o.ours))
+        theirs.append(row.measure(bench, o.theirs))
+        limits.append((row.limit(bench), 0))
+    lines = list(table.lines(row, ours, theirs, limits))
     for i, line in enumerate(lines):
         line['first'] = i == 0
     return lines

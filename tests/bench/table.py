@@ -12,9 +12,10 @@ def medians(samples):
     return values, statistics.median(cpu for _, cpu in samples)
 
 
-def lines(row, ours, theirs, limit):
-    """The figures of a row, each as a dict."""
+def lines(row, ours, theirs, limits):
+    """The figures of a row, each as a dict. What was measured comes as measure() returned it."""
     (our_values, our_cpu), (their_values, their_cpu) = medians(ours), medians(theirs)
+    limit, _ = medians(limits)
     for figure in row.figures:
         key = figure.key
         yield {'row': row.name, 'figure': key, 'title': figure.title, 'unit': figure.unit,

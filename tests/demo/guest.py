@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""A real guest: Debian's cloud kernel and an initramfs of busybox, which keeps writing files to an ext4 file
-system on the virtio disk that it is given, and freezes it when told to."""
+"""A real guest: Debian's cloud kernel and an initramfs of busybox, which keeps writing files to an
+ext4 file system on the virtio disk that it is given, and freezes it when told to."""
 import os
 import pathlib
 import re
@@ -9,10 +9,14 @@ import socket
 import subprocess
 import time
 
-MODULES = ['virtio_ring', 'virtio', 'virtio_pci_modern_dev', 'virtio_pci_legacy_dev', 'virtio_pci', 'virtio_blk']
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 
-# The manifest gets a line when a file is complete, and a line "gone" before it is deleted: so at every instant
-# each file whose last line is a checksum must be there with just that content.
+MODULES = ['virtio_ring', 'virtio', 'virtio_pci_modern_dev', 'virtio_pci_legacy_dev', 'virtio_pci',
+           'virtio_blk']
+
+# The manifest gets a line when a file is complete, and a line "gone" before it is rewritten or
+# deleted: so at every instant each file whose last line is a checksum must be there with just that
+# content.  Each file is synchronised, so that it is on the disk and not only in the guest's memory.
 INIT = r'''#!/bin/sh
 mount -t proc proc /proc
 mount -t sysfs sys /sys
@@ -22,6 +26,7 @@ while [ ! -b /dev/vda ]; do usleep 10000; done
 mount -t ext4 /dev/vda /mnt
 exec </dev/ttyS1 >/dev/ttyS1 2>&1
 stty -echo raw
+echo 0 >/count
 /writer &
 echo ready
 while read command; do
@@ -35,30 +40,36 @@ done
 '''
 WRITER = r'''#!/bin/sh
 cd /mnt
+mkdir d0 d1 d2 d3 d4 d5 d6 d7
+put() { # FILE NUMBER
+    dd if=/dev/urandom of=$1 bs=4k count=$((1 + $2 % 24)) conv=notrunc,fsync 2>/dev/null
+    sha256sum $1 >>manifest
+}
 n=0
-echo 0 >/count
 while [ ! -e /stop ]; do
     n=$((n + 1))
-    folder=d$((n % 16))
-    mkdir -p $folder
-    dd if=/dev/urandom of=$folder/f$n bs=4k count=$((1 + n % 24)) 2>/dev/null
-    sha256sum $folder/f$n >>manifest
-    if [ $((n % 3)) = 0 ] && [ $n -gt 60 ]; then
-        old=$((n - 60))
-        echo "gone  d$((old % 16))/f$old" >>manifest
-        rm d$((old % 16))/f$old
+    put d$((n % 8))/f$n $n
+    old=$((n - 30))
+    if [ $old -gt 0 ]; then
+        file=d$((old % 8))/f$old
+        case $((n % 3)) in
+        0) echo "gone  $file" >>manifest; rm $file ;;
+        1) echo "gone  $file" >>manifest; put $file $old ;;
+        esac
     fi
     echo $n >/count.new && mv /count.new /count
-    usleep 5000
 done
 '''
 
 
 def kernel():
-    """The newest cloud kernel that is installed: (image, folder of its modules)."""
-    images = sorted(pathlib.Path('/boot').glob('vmlinuz-*-cloud-amd64'))
-    assert images, 'no cloud kernel: install linux-image-cloud-amd64'
-    return images[-1], pathlib.Path('/lib/modules') / images[-1].name.removeprefix('vmlinuz-')
+    """A cloud kernel, installed or unpacked by scripts/demo: (image, folder of its modules)."""
+    for root in (pathlib.Path('/'), ROOT / 'build-demo/kernel'):
+        for image in sorted(root.glob('boot/vmlinuz-*-cloud-amd64'), reverse=True):
+            modules = root / 'lib/modules' / image.name.removeprefix('vmlinuz-')
+            if modules.is_dir() and os.access(image, os.R_OK):
+                return image, modules
+    raise AssertionError('no cloud kernel: scripts/demo would unpack one')
 
 
 def _copy_modules(folder, to):
@@ -74,8 +85,8 @@ def make_initramfs(work, modules):
     for folder in ('bin', 'dev', 'proc', 'sys', 'mnt'):
         (root / folder).mkdir(parents=True)
     shutil.copy('/bin/busybox', root / 'bin')
-    applets = subprocess.run(['/bin/busybox', '--list'], capture_output=True, text=True, check=True).stdout
-    for applet in applets.split():
+    listed = subprocess.run(['/bin/busybox', '--list'], capture_output=True, text=True, check=True)
+    for applet in listed.stdout.split():
         if applet != 'busybox':
             (root / 'bin' / applet).symlink_to('busybox')
     _copy_modules(modules, root / 'modules')
@@ -83,21 +94,23 @@ def make_initramfs(work, modules):
         (root / name).write_text(text, encoding='ascii')
         (root / name).chmod(0o755)
     names = '\0'.join(str(p.relative_to(root)) for p in sorted(root.rglob('*')))
-    out = subprocess.run(['cpio', '-0', '-o', '-H', 'newc', '--quiet'], cwd=root, input=names.encode(),
-                         stdout=subprocess.PIPE, check=True).stdout
+    out = subprocess.run(['cpio', '-0', '-o', '-H', 'newc', '--quiet'], cwd=root,
+                         input=names.encode(), stdout=subprocess.PIPE, check=True).stdout
     (work / 'initramfs.cpio').write_bytes(out)
     return work / 'initramfs.cpio'
 
 
 def kvm_works(image):
-    """Whether a kernel starts under KVM here: some hosts have /dev/kvm, but stock kernels stop on it."""
+    """Whether a kernel starts under KVM here: some hosts have /dev/kvm, but stock kernels stop on
+    it."""
     if not os.access('/dev/kvm', os.R_OK | os.W_OK):
         return False
     try:
-        out = subprocess.run(['timeout', '4', 'qemu-system-x86_64', '-enable-kvm', '-m', '256', '-nographic',
-                              '-no-reboot', '-nodefaults', '-serial', 'stdio', '-kernel', str(image),
-                              '-append', 'console=ttyS0 panic=-1'],
-                             stdin=subprocess.DEVNULL, capture_output=True, timeout=10, check=False).stdout
+        out = subprocess.run(['timeout', '4', 'qemu-system-x86_64', '-enable-kvm', '-m', '256',
+                              '-nographic', '-no-reboot', '-nodefaults', '-serial', 'stdio',
+                              '-kernel', str(image), '-append', 'console=ttyS0 panic=-1'],
+                             stdin=subprocess.DEVNULL, capture_output=True, timeout=10,
+                             check=False).stdout
     except subprocess.TimeoutExpired:
         return False
     return b'Kernel panic' in out  # it came as far as looking for a root file system
@@ -110,13 +123,14 @@ class Guest:
         image, modules = kernel()
         self.accel = 'kvm' if kvm_works(image) else 'tcg'
         control = work / 'guest.sock'
-        disk = (f'driver=nbd,node-name=disk,server.type=unix,server.path={nbd_socket},export={export},'
-                'reconnect-delay=30,discard=unmap')
+        disk = (f'driver=nbd,node-name=disk,server.type=unix,server.path={nbd_socket},'
+                f'export={export},reconnect-delay=30,discard=unmap')
         self.log = open(work / 'guest.log', 'wb')
         self.process = subprocess.Popen(
-            ['qemu-system-x86_64', '-accel', self.accel, '-m', '512', '-nographic', '-no-reboot', '-nodefaults',
-             '-kernel', image, '-initrd', make_initramfs(work, modules),
-             '-append', 'console=ttyS0 panic=-1 quiet', '-serial', 'file:' + str(work / 'console.log'),
+            ['qemu-system-x86_64', '-accel', self.accel, '-m', '256', '-nographic', '-no-reboot',
+             '-nodefaults', '-kernel', image, '-initrd', make_initramfs(work, modules),
+             '-append', 'console=ttyS0 panic=-1 quiet nokaslr mitigations=off',
+             '-serial', 'file:' + str(work / 'console.log'),
              '-chardev', f'socket,id=c,path={control},server=on,wait=off', '-serial', 'chardev:c',
              '-blockdev', disk, '-device', 'virtio-blk-pci,drive=disk'],
             stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
@@ -133,7 +147,8 @@ class Guest:
                 sock.connect(str(path))
                 return sock
             except OSError:
-                assert self.process.poll() is None and time.monotonic() < end, 'the guest did not start'
+                assert self.process.poll() is None and time.monotonic() < end, \
+                    'the guest did not start'
                 time.sleep(0.02)
 
     def expect(self, word):
@@ -156,6 +171,10 @@ class Guest:
 
     def written(self):
         return int(self.command('count', 'count').split()[1])
+
+    def wait_written(self, count):
+        while self.written() < count:
+            time.sleep(0.1)
 
     def power_off(self):
         self.command('off', 'bye')

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * For tests: a disk in memory that takes its time and fails as it is told.  It stands in for null-co.
+ * For tests: a disk in memory that takes its time and fails as it is told.  It stands in for null-
+ * co.
  *
- * Requests are done a page at a time with yields between, so that those that overlap are torn; block
- * status is old news by the time it is heard.
+ * Requests are done a page at a time with yields between, so that those that overlap are torn;
+ * block status is old news by the time it is heard.
  */
 #ifndef TESTS_UNIT_MEM_DISK_H
 #define TESTS_UNIT_MEM_DISK_H
@@ -31,7 +32,8 @@ typedef struct MemDisk {
     uint8_t *bytes;
     GRand *rand;
     int read_errors, write_errors; /* of 1000 requests */
-    int64_t slow_ns;               /* of each request */
+    int64_t slow_ns;               /* of each request … */
+    int64_t slow_status_ns;        /* … and of block status */
     unsigned flushes;
 } MemDisk;
 
@@ -137,8 +139,13 @@ static inline int co_mem_status(BlockNode *node, bool want_zero, int64_t offset,
 {
     MemDisk *d = mem_disk(node);
     int64_t at = offset, n = MIN(bytes, MEM_PAGE);
-    bool zero = buffer_is_zero(d->bytes + at, n);
+    bool zero;
 
+    if (d->slow_status_ns) {
+        co_sleep_ns(d->slow_status_ns);
+    }
+    co_mem_dawdle(d);
+    zero = buffer_is_zero(d->bytes + at, n);
     do {
         at += n;
         n = MIN(offset + bytes - at, MEM_PAGE);
@@ -179,7 +186,9 @@ static inline BlockNode *co_mem_open(const char *name, int64_t size)
                         ", 'discard': 'unmap'}", name, size);
 }
 
-/* --- a guest: writers whose requests never overlap, so that the disk has one right content ----- */
+/*
+ * --- a guest: writers whose requests never overlap, so that the disk has one right content -----
+ */
 
 #define GUEST_WRITERS 6
 

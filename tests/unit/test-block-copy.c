@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Copies of a live disk against a model: a guest writes to a disk in memory while backup jobs push it, are
- * paused, cancelled, and fail; while a reader pulls its frozen view; and with little room for saves.
+ * Copies of a live disk against a model: a guest writes to a disk in memory while backup jobs push
+ * it, are paused, cancelled, and fail; while a reader pulls its frozen view; and with little room
+ * for saves.
  *
  * TIDEMARK_SEED repeats a run, TIDEMARK_ROUNDS sets its length.
  */
 #include "block/copy/copier.h"
+#include "block/copy/copy-int.h"
 #include "block/filters/copy-before-write.h"
 #include "block/jobs/backup.h"
 #include "block/node-bitmaps.h"
@@ -190,7 +192,7 @@ typedef struct PushTest {
 
 static void co_push_round(PushTest *t)
 {
-    bool errors = test_range(0, 3) == 0;
+    bool errors = test_bit();
     BlockdevBackup args;
     BackupPerf perf;
 
@@ -198,7 +200,7 @@ static void co_push_round(PushTest *t)
     t->outcome = (Outcome){ 0 };
     if (errors) {
         mem_disk(t->disk)->read_errors = test_bit() ? 10 : 0;
-        mem_disk(t->copy)->write_errors = test_bit() ? 20 : 0;
+        mem_disk(t->copy)->write_errors = test_bit() ? 50 : 0;
     }
     co_start_backup(&args, t->disk, t->snapshot);
     co_live_with_job(t->disk, t->copy, t->snapshot, test_bit());
@@ -400,11 +402,15 @@ static void co_failing_scratch(void *opaque)
     mem_disk(t.scratch)->write_errors = 300;
     g_assert_true(co_test_user_init(&t.reader, t.view, BLOCK_PERM_CONSISTENT_READ, BLOCK_PERM_ALL,
                                     NULL));
-    co_sleep_ns(20000000);
     if (break_guest) {
-        g_assert_cmpuint(t.guest.failed, >, 0);
+        while (t.guest.failed < 3) {
+            co_sleep_ns(100000);
+        }
         g_assert_cmpint(co_block_read_buf(t.reader.child, 0, &byte, 1), ==, 0);
     } else {
+        while (!block_copy_error(cbw_node_copy(t.cbw))) {
+            co_sleep_ns(100000);
+        }
         g_assert_cmpint(co_block_read_buf(t.reader.child, 0, &byte, 1), ==, -EACCES);
     }
     mem_disk(t.scratch)->write_errors = 0;
@@ -440,6 +446,94 @@ static void co_timeout(void *opaque)
     control_unlock();
 }
 
+/* --- what a random run seldom meets --- */
+
+static void co_zero_soon(void *opaque)
+{
+    TestUser *guest = opaque;
+
+    co_sleep_ns(500000);
+    g_assert_cmpint(co_block_write_zeroes(guest->child, 0, GRANULE, 0), ==, 0);
+}
+
+/*
+ * Block status of the source is old news by the time it is heard: it must be overlaid, as reads
+ * are.
+ */
+static void co_old_status(void *opaque)
+{
+    PullTest t = { 0 };
+    BlockStatus status;
+    TestUser guest;
+
+    co_control_lock();
+    t.disk = co_mem_open("disk", SIZE);
+    t.scratch = co_mem_open("scratch", SIZE);
+    memset(mem_disk(t.disk)->bytes, 0x55, SIZE);
+    t.cbw = co_open_json("{'driver': 'copy-before-write', 'node-name': 'cbw', 'file': 'disk', "
+                         "'target': 'scratch'}");
+    t.view = co_open_json("{'driver': 'snapshot-access', 'node-name': 'view', 'file': 'cbw'}");
+    g_assert_true(co_test_user_init(&guest, t.cbw, BLOCK_PERM_WRITE, BLOCK_PERM_ALL, NULL));
+    g_assert_true(co_test_user_init(&t.reader, t.view, BLOCK_PERM_CONSISTENT_READ, BLOCK_PERM_ALL,
+                                    NULL));
+    mem_disk(t.disk)->slow_status_ns = 5000000;
+    co_start(co_zero_soon, &guest);
+    g_assert_cmpint(co_block_status(t.reader.child, true, 0, 2 * GRANULE, &status), ==, 0);
+    g_assert_false(status.flags & BLOCK_STATUS_ZERO);
+    co_block_user_free(guest.user);
+    co_block_user_free(t.reader.user);
+    co_block_node_unref(t.view);
+    co_block_node_unref(t.cbw);
+    co_block_node_unref(t.scratch);
+    co_block_node_unref(t.disk);
+    control_unlock();
+}
+
+/* I3, bitmap-mode=always: what the copier still held when it failed is not taken for copied. */
+static void co_always_failed(void *opaque)
+{
+    BlockdevBackup args = {
+        .job_id = (char *)"j", .device = (char *)"disk", .target = (char *)"copy",
+        .sync = MIRROR_SYNC_MODE_FULL, .bitmap = (char *)"b", .has_bitmap_mode = true,
+        .bitmap_mode = BITMAP_SYNC_MODE_ALWAYS,
+    };
+    PushTest t = { .snapshot = g_malloc(SIZE) };
+    int64_t copied = 0;
+
+    co_control_lock();
+    t.disk = co_mem_open("disk", SIZE);
+    t.copy = co_mem_open("copy", SIZE);
+    memset(mem_disk(t.disk)->bytes, 0x55, SIZE);
+    t.bitmap = block_node_bitmap_add(t.disk, "b", GRANULE, NULL);
+    qmp_event_set_sink(note_event, &t.outcome);
+    control_unlock();
+    mem_disk(t.copy)->write_errors = 400;
+    while (!copied || !t.outcome.failed) { /* until it failed when some was there, and flushed */
+        t.outcome = (Outcome){ 0 };
+        memset(mem_disk(t.copy)->bytes, 0, SIZE);
+        dirty_bitmap_set(t.bitmap, 0, SIZE);
+        co_start_backup(&args, t.disk, t.snapshot);
+        while (job_find("j")) {
+            co_sleep_ns(100000);
+        }
+        g_assert_true(t.outcome.completed);
+        g_assert_cmpint(t.outcome.failed, ==, t.outcome.errors > 0);
+        if (!t.outcome.failed) { /* all requests were lucky */
+            check_all(t.snapshot, mem_disk(t.copy)->bytes);
+            g_assert_cmpint(dirty_bitmap_count(t.bitmap), ==, 0);
+        }
+        check_clean_granules(t.bitmap, mem_disk(t.disk)->bytes, mem_disk(t.copy)->bytes);
+        copied = align_up(SIZE, GRANULE) - dirty_bitmap_count(t.bitmap);
+    }
+    mem_disk(t.copy)->write_errors = 0;
+    co_control_lock();
+    co_block_node_unref(t.disk);
+    co_block_node_unref(t.copy);
+    control_unlock();
+    qmp_event_set_sink(NULL, NULL);
+    g_free(t.snapshot);
+}
+
 /* --- little room --- */
 
 #define ROOM_SIZE (12 << 20)
@@ -448,7 +542,10 @@ static void ignore(void *opaque)
 {
 }
 
-/* A target so slow that saves fill their memory: the guest waits, nothing locks up, no byte is wrong. */
+/*
+ * A target so slow that saves fill their memory: the guest waits, nothing locks up, no byte is
+ * wrong.
+ */
 static void co_little_room(void *opaque)
 {
     g_autofree uint8_t *snapshot = NULL;
@@ -458,6 +555,7 @@ static void co_little_room(void *opaque)
     BlockNode *disk, *copy, *cbw;
     MemGuest guest;
     Copier *copier;
+    bool waited = false;
 
     co_control_lock();
     disk = co_mem_open("disk", ROOM_SIZE);
@@ -469,13 +567,20 @@ static void co_little_room(void *opaque)
         .copy = cbw_node_copy(cbw), .max_workers = 2, .max_chunk = 65536, .limit = &limit,
         .progress = &progress, .notify = ignore,
     });
-    mem_disk(copy)->slow_ns = 500000;
+    mem_disk(copy)->slow_ns = 5000000;
     co_guest_start(&guest, cbw, disk);
     while (!copier_done(copier)) {
         copier_pump(copier);
         co_sleep_ns(200000);
+        waited |= staging_wanted(cbw_node_copy(cbw)->staging);
+        if (waited) {
+            mem_disk(copy)->slow_ns = 100000;
+        }
     }
+    g_assert_true(waited);
+    g_assert_false(block_copy_stopped(cbw_node_copy(cbw)));
     co_guest_stop(&guest);
+    g_assert_cmpint(guest.max_latency_ns, <, INT64_C(12) * 1000000000); /* room wakes who waits */
     g_assert_cmpint(memcmp(snapshot, mem_disk(copy)->bytes, ROOM_SIZE), ==, 0);
     copier_free(copier);
     co_block_node_unref(cbw);
@@ -533,6 +638,16 @@ static void test_timeout(void)
     run(co_timeout, NULL);
 }
 
+static void test_old_status(void)
+{
+    run(co_old_status, NULL);
+}
+
+static void test_always_failed(void)
+{
+    run(co_always_failed, NULL);
+}
+
 static void test_little_room(void)
 {
     run(co_little_room, NULL);
@@ -552,6 +667,8 @@ int main(int argc, char **argv)
     g_test_add_func("/block-copy/break-guest-write", test_break_guest_write);
     g_test_add_func("/block-copy/break-snapshot", test_break_snapshot);
     g_test_add_func("/block-copy/timeout", test_timeout);
+    g_test_add_func("/block-copy/old-status", test_old_status);
+    g_test_add_func("/block-copy/always-failed", test_always_failed);
     g_test_add_func("/block-copy/little-room", test_little_room);
     ret = g_test_run();
     g_rand_free(test_rand);

@@ -544,6 +544,7 @@ static void co_direct(void *opaque)
     void *buf = NULL;
     struct iovec iov[2];
     IoSlice slice;
+    ssize_t ret;
     int fd = open_temp(O_DIRECT);
 
     if (fd < 0) {
@@ -562,9 +563,11 @@ static void co_direct(void *opaque)
     /* The end of the file is not aligned. */
     g_assert_cmpint(ftruncate(fd, 5000), ==, 0);
     g_assert_cmpint(co_file_read(fd, 4096, &slice), ==, 904);
+    /* What is not aligned gives an error, or is read all the same (tmpfs). */
     iov[0].iov_base = (char *)buf + 1;
     slice = io_slice(iov, 1);
-    g_assert_cmpint(co_file_read(fd, 1, &slice), ==, -EINVAL);
+    ret = co_file_read(fd, 1, &slice);
+    g_assert_true(ret == -EINVAL || ret == 4096);
     close(fd);
     free(buf);
 }

@@ -129,9 +129,9 @@ static void test_limits(void)
 /* Bytes that are likely to do something. */
 static char *random_text(GRand *rand, size_t *len)
 {
-    static const char *const parts[] = {"{", "}", "[", "]", ",", ":", "\"", "'", "\\", "\\u12", "a",
-                                        "true", "-1", "0.5", " ", "\n", "\xff", "\xc3\xa9", "%",
-                                        "{\"a\":1}", "'x'", "\x01"};
+    static const char *const parts[] = {
+        "{",    "}",  "[",   "]", ",",  ":",    "\"",       "'", "\\",        "\\u12", "a",
+        "true", "-1", "0.5", " ", "\n", "\xff", "\xc3\xa9", "%", "{\"a\":1}", "'x'",   "\x01"};
     GString *text = g_string_new(NULL);
     int n = g_rand_int_range(rand, 0, 60);
 

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Scenarios that a review of the graph and the gate found: each was a defect once. */
+/* Scenarios that a review found: each was a defect once. */
+#include "block/filters/copy-before-write.h"
 #include "block/jobs/backup.h"
+#include "block/node-bitmaps.h"
+#include "qmp-schema/event-sink.h"
 #include "tests/unit/mem-disk.h"
 
 #define SIZE (4 << 20)
@@ -35,12 +38,13 @@ static void co_odd_tail(void *opaque)
 
 /* --- where graphs are when nobody uses them any more ----------------------------------------- */
 
-static void co_start_backup(void)
+static BlockJob *co_start_backup(BlockdevOnError on_target_error, BackupPerf *perf)
 {
     g_autoptr(GError) error = NULL;
     BlockdevBackup args = {
         .job_id = (char *)"j", .device = (char *)"disk", .target = (char *)"copy",
-        .sync = MIRROR_SYNC_MODE_FULL,
+        .sync = MIRROR_SYNC_MODE_FULL, .filter_node_name = (char *)"flt", .x_perf = perf,
+        .has_on_target_error = true, .on_target_error = on_target_error,
     };
     BlockDrain *drain = co_block_drain_begin(block_node_find("disk"));
     BlockJob *job = co_backup_prepare(&args, NULL, &error);
@@ -48,6 +52,7 @@ static void co_start_backup(void)
     g_assert_no_error(error);
     co_block_drain_end(drain);
     block_job_start(job);
+    return job;
 }
 
 static void co_wait_gone(const char *id)
@@ -71,7 +76,7 @@ static void co_target_goes_home(void *opaque)
     copy = co_mem_open("copy", SIZE);
     g_assert_true(co_test_user_init(&user, disk, BLOCK_PERM_WRITE, BLOCK_PERM_ALL, NULL));
     g_assert_true(co_block_graph_move(disk, loop, &error));
-    co_start_backup();
+    co_start_backup(BLOCKDEV_ON_ERROR_REPORT, NULL);
     g_assert_true(copy->loop == loop);
     control_unlock();
     co_wait_gone("j");
@@ -115,6 +120,82 @@ static void co_pinned_at_home(void *opaque)
     loop_free(loop);
 }
 
+/* --- the frozen view of a job whose target fails ---------------------------------------------- */
+
+typedef struct View {
+    TestUser user;
+    BlockNode *node;
+    int ret;
+    bool done;
+} View;
+
+static void co_read_view(void *opaque)
+{
+    View *view = opaque;
+    g_autofree char *buf = g_malloc(65536);
+
+    test_user_begin(&view->user);
+    view->ret = co_block_read_buf(view->user.child, 0, buf, 65536);
+    view->done = true;
+    test_user_end(&view->user);
+}
+
+static void co_view_of_failed_job(void *opaque)
+{
+    BlockNode *disk, *copy;
+    View view = { 0 };
+    BlockJob *job;
+
+    co_control_lock();
+    disk = co_mem_open("disk", SIZE);
+    copy = co_mem_open("copy", SIZE);
+    memset(mem_disk(disk)->bytes, 0x55, SIZE);
+    mem_disk(copy)->write_errors = 1000;
+    job = co_start_backup(BLOCKDEV_ON_ERROR_STOP, NULL);
+    view.node = co_open_json("{'driver': 'snapshot-access', 'node-name': 'view', 'file': 'flt'}");
+    g_assert_true(co_test_user_init(&view.user, view.node, BLOCK_PERM_CONSISTENT_READ,
+                                    BLOCK_PERM_ALL, NULL));
+    control_unlock();
+    while (job_status(&job->job) != JOB_STATUS_PAUSED) {
+        co_sleep_ns(1000000);
+    }
+    co_start(co_read_view, &view);
+    co_sleep_ns(20000000);
+    g_assert_true(job_user_cancel(&job->job, true, NULL));
+    co_wait_gone("j");
+    g_assert_true(view.done);
+    g_assert_cmpint(view.ret, ==, 0);
+    co_control_lock();
+    mem_disk(copy)->write_errors = 0; /* closing it flushes */
+    co_block_user_free(view.user.user);
+    co_block_node_unref(view.node);
+    co_block_node_unref(copy);
+    co_block_node_unref(disk);
+    control_unlock();
+}
+
+/* --- staging of blocks that are larger than its slabs ------------------------------------------ */
+
+static void co_large_blocks(void *opaque)
+{
+    BackupPerf perf = { .has_min_cluster_size = true, .min_cluster_size = 4 << 20 };
+    BlockNode *file, *disk, *copy;
+
+    co_control_lock();
+    file = co_mem_open("f", SIZE);
+    disk = co_open_json("{'driver': 'blkdebug', 'node-name': 'disk', 'align': 2097152, "
+                        "'image': 'f'}");
+    copy = co_mem_open("copy", SIZE);
+    co_start_backup(BLOCKDEV_ON_ERROR_REPORT, &perf);
+    control_unlock();
+    co_wait_gone("j");
+    co_control_lock();
+    co_block_node_unref(copy);
+    co_block_node_unref(disk);
+    co_block_node_unref(file);
+    control_unlock();
+}
+
 /* --- */
 
 static void co_body(void *opaque)
@@ -143,6 +224,8 @@ int main(int argc, char **argv)
     g_test_add_data_func("/review/odd-tail", co_odd_tail, run);
     g_test_add_data_func("/review/target-goes-home", co_target_goes_home, run);
     g_test_add_data_func("/review/pinned-at-home", co_pinned_at_home, run);
+    g_test_add_data_func("/review/view-of-failed-job", co_view_of_failed_job, run);
+    g_test_add_data_func("/review/large-blocks", co_large_blocks, run);
     ret = g_test_run();
     g_rand_free(test_rand);
     return ret;
