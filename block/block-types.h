@@ -8,6 +8,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "qmp-schema/qmp-types.h"
+
 typedef struct BlockNode BlockNode;
 typedef struct BlockChild BlockChild;
 typedef struct BlockDriver BlockDriver;
@@ -48,15 +50,6 @@ typedef enum BlockFlags {
     BLOCK_COMPRESSED = 0x10,      /* write as compressed clusters */
     BLOCK_SERIALISING = 0x20,     /* wait for overlapping requests, and let later ones wait */
 } BlockFlags;
-
-/* How a growing image gets its space; the values of QMP's PreallocMode. */
-typedef enum PreallocMode {
-    PREALLOC_MODE_OFF,
-    PREALLOC_MODE_METADATA,
-    PREALLOC_MODE_FALLOC,
-    PREALLOC_MODE_FULL,
-} PreallocMode;
-const char *PreallocMode_name(PreallocMode mode);
 
 /* The alignment in which a node takes requests, and their largest sizes. 0 means no limit. */
 typedef struct BlockLimits {

@@ -3,18 +3,12 @@
 #ifndef BLOCK_CHECK_RESULT_H
 #define BLOCK_CHECK_RESULT_H
 
-#include <stdbool.h>
-#include <stdint.h>
+#include "qmp-schema/qmp-types.h"
 
 #define BLOCK_FIX_LEAKS 1u
 #define BLOCK_FIX_ERRORS 2u
 
-typedef struct BlockCheckResult {
-    int64_t corruptions, leaks, check_errors; /* that are (still) there */
-    int64_t corruptions_fixed, leaks_fixed;
-    int64_t image_end_offset;
-    int64_t total_clusters, allocated_clusters, fragmented_clusters, compressed_clusters;
-} BlockCheckResult;
+typedef XBlockdevCheckResult BlockCheckResult;
 
 /* Is the check to stop (with -ECANCELED)?  Asked between tables; must not yield. */
 typedef bool BlockCheckStopFn(void *opaque);

@@ -12,6 +12,7 @@
 #ifndef BLOCK_DRIVER_H
 #define BLOCK_DRIVER_H
 
+#include "block/check-result.h"
 #include "block/node.h"
 #include "util/io-slice.h"
 
@@ -40,8 +41,26 @@ typedef struct BlockImageOps {
                        GError **errp);
     /* Bytes allocated on the host, or -errno; for query-named-block-nodes ("actual-size"). */
     int64_t (*co_allocated_size)(BlockNode *node);
+    /*
+     * Makes a new image; no node is involved yet but those that @options name.  Loop 0, control lock
+     * not held.
+     */
+    bool (*co_create)(const BlockdevCreateOptions *options, GError **errp);
+    /*
+     * Checks the image, and mends it by @fix (BLOCK_FIX_…).  Nothing else uses the node.  0 or -errno
+     * where the check could not be done; @stop may be NULL.
+     */
+    int (*co_check)(BlockNode *node, unsigned fix, BlockCheckResult *result,
+                    BlockCheckStopFn *stop, void *opaque);
     /* Bytes in which the image allocates space.  Any loop; must not yield. */
     int64_t (*cluster_size)(const BlockNode *node);
+    /*
+     * The node becomes read-only: puts all that the driver holds into the image, persistent bitmaps
+     * too, as closing does.  Node's loop, drained.  Missing: bitmaps are stored, and it is flushed.
+     */
+    int (*co_inactivate)(BlockNode *node);
+    /* Names another backing file (NULL: none) in the image.  Node's loop, drained.  -errno. */
+    int (*co_set_backing_name)(BlockNode *node, const char *name, const char *format);
 } BlockImageOps;
 
 /*

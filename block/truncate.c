@@ -6,18 +6,6 @@
 #include "block/user.h"
 #include "util/error.h"
 
-const char *PreallocMode_name(PreallocMode mode)
-{
-    static const char *const names[] = {
-        [PREALLOC_MODE_OFF] = "off",
-        [PREALLOC_MODE_METADATA] = "metadata",
-        [PREALLOC_MODE_FALLOC] = "falloc",
-        [PREALLOC_MODE_FULL] = "full",
-    };
-
-    return names[mode];
-}
-
 /* The node's size is read again; where it changed, bitmaps and parents follow. */
 static bool co_size_changed(BlockNode *node, GError **errp)
 {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The commands of jobs: thin handlers above block/jobs/. */
 #include "block/jobs/backup.h"
+#include "block/jobs/create.h"
 #include "qmp-schema/qmp-commands.h"
 #include "util/error.h"
 
@@ -70,7 +71,10 @@ GPtrArray *qmp_query_jobs(GError **errp)
     GPtrArray *infos = g_ptr_array_new_with_free_func((GDestroyNotify)JobInfo_free);
 
     for (unsigned i = 0; i < jobs->len; i++) {
-        g_ptr_array_add(infos, job_info(jobs->pdata[i]));
+        JobInfo *info = job_info(jobs->pdata[i]);
+
+        block_check_add_info(jobs->pdata[i], info);
+        g_ptr_array_add(infos, info);
     }
     return infos;
 }
@@ -81,7 +85,11 @@ GPtrArray *qmp_query_block_jobs(GError **errp)
     GPtrArray *infos = g_ptr_array_new_with_free_func((GDestroyNotify)BlockJobInfo_free);
 
     for (unsigned i = 0; i < jobs->len; i++) {
-        g_ptr_array_add(infos, block_job_info(jobs->pdata[i]));
+        BlockJob *job = block_job_of(jobs->pdata[i]);
+
+        if (job) {
+            g_ptr_array_add(infos, block_job_info(job));
+        }
     }
     return infos;
 }

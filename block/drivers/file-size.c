@@ -97,6 +97,17 @@ static int resize_worker(void *opaque)
     return ret;
 }
 
+int file_resize(int fd, int64_t old_size, int64_t size, PreallocMode prealloc, GError **errp)
+{
+    Resize r = {.fd = fd, .old_size = old_size, .size = size, .prealloc = prealloc};
+    int ret = resize_worker(&r);
+
+    if (ret < 0) {
+        g_propagate_error(errp, r.error);
+    }
+    return ret;
+}
+
 static int co_resize_file(FileState *s, int64_t size, PreallocMode prealloc, GError **errp)
 {
     Resize r = {.fd = s->fd, .size = size, .prealloc = prealloc};
@@ -185,4 +196,5 @@ static int64_t file_co_allocated_size(BlockNode *node)
 const BlockImageOps file_image_ops = {
     .co_truncate = file_co_truncate,
     .co_allocated_size = file_co_allocated_size,
+    .co_create = file_co_create,
 };

@@ -65,4 +65,10 @@ void file_forget_data(FileState *s);
 int64_t file_co_get_size(BlockNode *node);
 extern const BlockImageOps file_image_ops;
 
+/* Sets a regular file's length (falloc, full: growing only).  Blocks: in a worker. */
+int file_resize(int fd, int64_t old_size, int64_t size, PreallocMode prealloc, GError **errp);
+
+/* Making one (file-create.c). */
+bool file_co_create(const BlockdevCreateOptions *options, GError **errp);
+
 #endif

@@ -179,13 +179,18 @@ BlockJobInfo *block_job_info(BlockJob *block_job)
     return info;
 }
 
-/* All jobs there are work on block nodes. */
+/* Known by the hooks that all drivers of block jobs have. */
+BlockJob *block_job_of(Job *job)
+{
+    return job && job->driver->news == block_job_news ? (BlockJob *)job : NULL;
+}
+
 BlockJob *block_job_lookup(const char *id, GError **errp)
 {
-    Job *job = job_find(id);
+    BlockJob *job = block_job_of(job_find(id));
 
     if (!job) {
         tm_error_set_class(errp, TM_ERROR_DEVICE_NOT_ACTIVE, "Block job '%s' not found", id);
     }
-    return (BlockJob *)job;
+    return job;
 }

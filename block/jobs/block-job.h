@@ -60,6 +60,9 @@ BlockErrorAction block_job_error_action(BlockJob *job, BlockdevOnError on_error,
 
 BlockJobInfo *block_job_info(BlockJob *job);
 
+/* The job as a block job; NULL where it is none (making or checking an image), or @job is NULL. */
+BlockJob *block_job_of(Job *job);
+
 /* The block job of that name, or an error of class DeviceNotActive. */
 BlockJob *block_job_lookup(const char *id, GError **errp);
 
