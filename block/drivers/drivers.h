@@ -20,6 +20,7 @@ extern const BlockDriver block_driver_file;
 extern const BlockDriver block_driver_host_device;
 extern const BlockDriver block_driver_nbd;
 extern const BlockDriver block_driver_null_co;
+extern const BlockDriver block_driver_qcow2;
 extern const BlockDriver block_driver_raw;
 
 #endif

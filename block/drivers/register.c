@@ -9,7 +9,8 @@ void block_drivers_register(void)
         &block_driver_blkdebug, &block_driver_copy_before_write,
         &block_driver_file,     &block_driver_host_device,
         &block_driver_nbd,      &block_driver_null_co,
-        &block_driver_raw,      &block_driver_snapshot_access,
+        &block_driver_qcow2,    &block_driver_raw,
+        &block_driver_snapshot_access,
     };
 
     for (size_t i = 0; i < G_N_ELEMENTS(builtin); i++) {

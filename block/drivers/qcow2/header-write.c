@@ -218,6 +218,9 @@ int co_qcow2_mark_clean(BlockNode *node)
     }
     ret = co_qcow2_write_metadata(node);
     if (ret == 0) {
+        ret = co_qcow2_cache_write(qcow2_state(node)->refcount_cache);
+    }
+    if (ret == 0) {
         ret = co_qcow2_flush_files(node);
     }
     return ret < 0 ? ret : co_set_incompatible(node, bits & ~QCOW2_DIRTY);

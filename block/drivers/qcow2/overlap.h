@@ -12,7 +12,7 @@
 G_GNUC_WARN_UNUSED_RESULT int co_qcow2_check_overlap(BlockNode *node, unsigned ignore,
                                                      int64_t offset, int64_t bytes);
 
-/* The option overlap-check; @options may be NULL. */
-bool qcow2_overlap_option(Qcow2State *s, const Qcow2OverlapChecks *options, GError **errp);
+/* The areas (Qcow2Area bits) that the option overlap-check names; NULL: the default. */
+unsigned qcow2_overlap_option(const Qcow2OverlapChecks *options);
 
 #endif

@@ -115,8 +115,7 @@ typedef struct Qcow2State {
     Qcow2Cache *refcount_cache;
     int64_t free_cluster_hint; /* index: no free cluster lies before it */
     int64_t free_byte_offset;  /* behind the last compressed cluster, in its cluster; 0: none */
-    int64_t file_end;          /* no cluster at or behind it is used; cluster-aligned */
-    int64_t end_refblock;      /* refcount blocks known to be in use up to here; see refcount.c */
+    GArray *discards;          /* freed ranges that the file is to be told of; refcount-free.c */
 
     Qcow2HostIo *host_io;
     Qcow2Allocation *allocations; /* in flight */
@@ -131,11 +130,13 @@ typedef struct Qcow2State {
     bool discard_no_unref;
     unsigned overlap_checks; /* Qcow2Area bits */
     uint64_t cache_clean_interval; /* seconds; 0: never */
-    struct Qcow2Cleaner *cleaner;
+    struct Qcow2Cleaner *cleaner;  /* cleaner.c */
 
     bool broken;       /* a fatal corruption was found: everything fails with -EIO */
     bool corrupt_told; /* a non-fatal one was reported */
-    bool grown;        /* the file was made longer than file_end; cut again at close */
+    int64_t fresh_from; /* the image file was never written from there on: it reads as zeroes */
+    bool sparse_checked, sparse; /* block status asks the file for holes: io-status.c */
+    int64_t file_used; /* the image file is in use up to there; what is longer is cut at close */
 
     /* What the parts beside the core keep; made and freed by them.  NULL: nothing. */
     struct Qcow2Bitmaps *bitmaps; /* bitmaps.c */

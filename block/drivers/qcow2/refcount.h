@@ -10,13 +10,40 @@
 
 #include "block/drivers/qcow2/qcow2.h"
 
-/* Loads the refcount table; at open.  Finds the end of the used part of the file. */
+/* Loads the refcount table; at open. */
 bool co_qcow2_refcount_open(BlockNode *node, GError **errp);
 void qcow2_refcount_close(BlockNode *node);
 
 /* The refcount of cluster number @cluster (offset >> cluster_bits). */
 G_GNUC_WARN_UNUSED_RESULT int co_qcow2_refcount_get(BlockNode *node, int64_t cluster,
                                                     uint64_t *refcount);
+
+/*
+ * The refcount block of cluster number @cluster, pinned; NULL where there is none (all its counts
+ * are 0).
+ */
+G_GNUC_WARN_UNUSED_RESULT int co_qcow2_refblock_get(BlockNode *node, int64_t cluster,
+                                                    Qcow2Table **block);
+
+/*
+ * There is a refcount block for the @count clusters from @cluster on: 0 where there was already,
+ * 1 where clusters had to be allocated for it (so what looked free may be in use now).
+ * (refcount-grow.c)
+ */
+G_GNUC_WARN_UNUSED_RESULT int co_qcow2_refblocks_make(BlockNode *node, int64_t cluster,
+                                                      int64_t count);
+
+/* The first free cluster at or behind @cluster, with nobody's I/O in flight on it; or -errno. */
+G_GNUC_WARN_UNUSED_RESULT int64_t co_qcow2_find_free(BlockNode *node, int64_t cluster);
+
+/*
+ * Tells the file of what was freed, once that is on disk: to be called after the metadata was
+ * written and flushed.
+ */
+void co_qcow2_pass_discards(BlockNode *node);
+
+/* The cluster at @offset was freed; the file is to be told of it. */
+void qcow2_discard_later(Qcow2State *s, int64_t offset);
 
 /* Reads and writes one entry of a refcount block in memory (any width); no lock, no checks. */
 uint64_t qcow2_refcount_entry(const void *block, unsigned bits, uint64_t index);

@@ -23,17 +23,17 @@
 typedef struct Qcow2Cache Qcow2Cache;
 
 typedef struct Qcow2Table {
-    void *data;     /* table_size bytes, big endian */
+    void *data;     /* table_size bytes, big endian; NULL: not yet needed */
     int64_t offset; /* in the image file; 0: the entry is free */
     unsigned pins;
-    unsigned index;               /* private from here on */
-    bool dirty, loading, used;    /* used: since the last qcow2_cache_clean() */
-    int lru_prev, lru_next, hash_next;
+    bool dirty;
+    bool loading; /* private from here on */
+    bool used;    /* since the last qcow2_cache_clean() */
+    struct Qcow2Table *newer, *older, *hash_next;
 } Qcow2Table;
 
-/* @kind names the tables in messages ("L2 table", "refcount block"). @entries: at least 2. */
-Qcow2Cache *qcow2_cache_new(BlockNode *node, const char *kind, unsigned entries,
-                            size_t table_size);
+/* @area: what the tables are (a bit of Qcow2Area).  @entries: at least 2. */
+Qcow2Cache *qcow2_cache_new(BlockNode *node, unsigned area, unsigned entries, size_t table_size);
 void qcow2_cache_free(Qcow2Cache *cache); /* what is dirty is lost; NULL is accepted */
 
 size_t qcow2_cache_table_size(const Qcow2Cache *cache);
@@ -45,7 +45,10 @@ bool qcow2_cache_is_dirty(const Qcow2Cache *cache);
  */
 void *qcow2_cache_find(Qcow2Cache *cache, int64_t offset);
 
-/* Pins the table at @offset, reading it where needed.  -EIO …; release with qcow2_cache_put(). */
+/*
+ * Pins the table at @offset, reading it where needed; release with qcow2_cache_put().  -EAGAIN where
+ * it was forgotten while it was read (only without the lock: look again where it is now).
+ */
 G_GNUC_WARN_UNUSED_RESULT int co_qcow2_cache_get(Qcow2Cache *cache, int64_t offset,
                                                  Qcow2Table **table);
 
