@@ -163,10 +163,12 @@ BlockNode *co_block_node_open_inherit(const BlockdevOptions *options, const Bloc
     }
     own_options(&node->options, options);
     node->shared = BLOCK_PERM_ALL;
+    node->opened_for = parent;
     if (!check_options(&node->options, errp) || !co_open_driver(node, options, errp)) {
         co_block_node_unref(node);
         return NULL;
     }
+    node->opened_for = NULL;
     return node;
 }
 

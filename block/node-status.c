@@ -142,6 +142,12 @@ static void past_end(int64_t bytes, BlockStatus *status)
     };
 }
 
+/* Can it be part of a chain, so that what it does not have is zeroes at the chain's end? */
+static bool has_layers(BlockNode *node)
+{
+    return block_node_skip_filters(node)->driver->supports_backing;
+}
+
 /* The layers of @node, down to @base (exclusive; NULL: all of them), until one has the bytes. */
 static int co_chain_status(BlockNode *node, const BlockNode *base, bool want_zero, int64_t offset,
                            int64_t bytes, BlockStatus *status)
@@ -155,7 +161,7 @@ static int co_chain_status(BlockNode *node, const BlockNode *base, bool want_zer
 
         bytes = status->bytes;
         if (!below || below == base) {
-            status->flags |= below ? 0 : BLOCK_STATUS_ZERO;
+            status->flags |= below || !has_layers(layer) ? 0 : BLOCK_STATUS_ZERO;
             depth = 0;
             break;
         }

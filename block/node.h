@@ -42,6 +42,8 @@ struct BlockNode {
     BlockLimits limits;         /* set by block_node_refresh_limits() */
     int64_t size;               /* bytes; refreshed by truncate */
 
+    const BlockNode *opened_for; /* while it is opened: the node whose child it will be, or NULL */
+
     BlockChild *file;           /* the primary child or NULL: image file or filtered node */
     GPtrArray *children;        /* of BlockChild, edges downwards, owned */
     GPtrArray *parents;         /* of BlockChild, edges from above, not owned */

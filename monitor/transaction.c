@@ -126,11 +126,26 @@ static void finish_all(const GPtrArray *actions)
     }
 }
 
+static bool co_before_all(const GPtrArray *actions, GError **errp)
+{
+    for (guint i = 0; i < actions->len; i++) {
+        const Action *action = actions->pdata[i];
+
+        if (action->ops->co_before && !action->ops->co_before(action->args, errp)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static bool co_run(const GPtrArray *actions, JobTxn *group, GError **errp)
 {
     BlockDrain *drain;
     bool ok;
 
+    if (!co_before_all(actions, errp)) {
+        return false;
+    }
     co_control_lock();
     drain = co_drain_all(actions);
     ok = co_prepare_all(actions, group, errp);
@@ -190,6 +205,12 @@ static void add_user_action(GPtrArray *actions, const TransactionAction *from)
         break;
     case TRANSACTION_ACTION_KIND_BLOCKDEV_BACKUP:
         add_action(actions, &backup_action, from->u.blockdev_backup.data);
+        break;
+    case TRANSACTION_ACTION_KIND_BLOCKDEV_SNAPSHOT:
+        add_action(actions, &snapshot_action, from->u.blockdev_snapshot.data);
+        break;
+    case TRANSACTION_ACTION_KIND_BLOCKDEV_SNAPSHOT_SYNC:
+        add_action(actions, &snapshot_sync_action, from->u.blockdev_snapshot_sync.data);
         break;
     case TRANSACTION_ACTION_KIND__MAX:
         g_assert_not_reached();

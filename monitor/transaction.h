@@ -19,6 +19,11 @@ typedef struct ActionOps {
     size_t size; /* of the structure that begins with an Action */
     bool groups; /* can be part of a group of jobs that end together */
 
+    /*
+     * Before anything is locked or drained: what takes long and concerns nobody else (making an
+     * image).  Not undone.  May be NULL.
+     */
+    bool (*co_before)(const void *args, GError **errp);
     /* Adds the nodes whose graphs are to be drained to @nodes; what is not found is left out. */
     void (*nodes)(const void *args, GPtrArray *nodes);
     /* Does it, so that it can be undone; on failure nothing has changed. */
@@ -35,9 +40,10 @@ struct Action {
     const void *args; /* those of the command of the same name */
 };
 
-/* The actions; bitmap-actions.c and transaction.c. */
+/* The actions; bitmap-actions.c, snapshot-actions.c and transaction.c. */
 extern const ActionOps bitmap_add_action, bitmap_remove_action, bitmap_clear_action,
-    bitmap_enable_action, bitmap_disable_action, bitmap_merge_action;
+    bitmap_enable_action, bitmap_disable_action, bitmap_merge_action, snapshot_action,
+    snapshot_sync_action;
 
 /* One action as a transaction of its own. */
 bool co_transaction_one(const ActionOps *ops, const void *args, GError **errp);

@@ -1,83 +1,59 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/*
- * Files that the image names in its header: the backing file and the external data file.  A name is
- * a path, absolute or relative to the folder of the image.
- */
-#include "block/drivers/qcow2/names.h"
+/* The name of the backing file in the header: opened by it, and changed. */
+#include "block/drivers/qcow2/qcow2.h"
 
-#include "util/error.h"
+#include "block/backing.h"
 
-#include <sys/stat.h>
-
-char *qcow2_resolve_name(const BlockNode *node, const char *name)
-{
-    g_autofree char *folder = NULL;
-
-    name += g_str_has_prefix(name, "file:") ? strlen("file:") : 0;
-    if (g_path_is_absolute(name)) {
-        return g_strdup(name);
-    }
-    folder = g_path_get_dirname(node->file->node->filename);
-    return g_build_filename(folder, name, NULL);
-}
-
-BlockdevOptions *qcow2_file_options(const char *path)
-{
-    BlockdevOptions *options = g_new0(BlockdevOptions, 1);
-    struct stat st;
-
-    options->driver = stat(path, &st) == 0 && S_ISBLK(st.st_mode) ? BLOCKDEV_DRIVER_HOST_DEVICE
-                                                                  : BLOCKDEV_DRIVER_FILE;
-    if (options->driver == BLOCKDEV_DRIVER_FILE) {
-        options->u.file.filename = g_strdup(path);
-    } else {
-        options->u.host_device.filename = g_strdup(path);
-    }
-    return options;
-}
-
-static BlockdevRef *inline_ref(BlockdevOptions *options)
-{
-    BlockdevRef *ref = g_new0(BlockdevRef, 1);
-
-    ref->kind = BLOCKDEV_REF_KIND_DEFINITION;
-    ref->u.definition = options;
-    return ref;
-}
-
-static BlockdevOptions *backing_options(const char *path, const char *format, GError **errp)
-{
-    BlockdevOptions *options = g_new0(BlockdevOptions, 1);
-
-    options->has_read_only = true;
-    options->read_only = true;
-    if (!format || strcmp(format, "qcow2") == 0) {
-        options->driver = BLOCKDEV_DRIVER_QCOW2;
-        options->u.qcow2.file = inline_ref(qcow2_file_options(path));
-    } else if (strcmp(format, "raw") == 0) {
-        options->driver = BLOCKDEV_DRIVER_RAW;
-        options->u.raw.file = inline_ref(qcow2_file_options(path));
-    } else {
-        g_free(options);
-        tm_error_set(errp, "Could not open backing file: Unknown driver '%s'", format);
-        return NULL;
-    }
-    return options;
-}
+#include <errno.h>
 
 bool co_qcow2_open_backing(BlockNode *node, GError **errp)
 {
     const Qcow2Header *h = &qcow2_state(node)->header;
-    g_autofree char *path = qcow2_resolve_name(node, h->backing_name);
-    g_autoptr(BlockdevOptions) options = backing_options(path, h->backing_format, errp);
-    BlockdevRef ref = { .kind = BLOCKDEV_REF_KIND_DEFINITION, .u.definition = options };
 
-    if (!options) {
-        return false;
+    return co_block_open_backing(node, h->backing_name, h->backing_format, errp);
+}
+
+/* The names that are in force; on failure those from before. */
+static int co_write_names(BlockNode *node, char *name, char *format)
+{
+    Qcow2State *s = qcow2_state(node);
+    char *old_name = s->header.backing_name, *old_format = s->header.backing_format;
+    int ret;
+
+    s->header.backing_name = name;
+    s->header.backing_format = format;
+    ret = co_qcow2_header_write(node);
+    if (ret == 0) {
+        ret = co_qcow2_flush_files(node);
     }
-    if (!co_block_open_child(node, &ref, "backing", BLOCK_ROLE_COW, errp)) {
-        g_prefix_error(errp, "Could not open backing file: ");
-        return false;
+    if (ret < 0) {
+        s->header.backing_name = old_name;
+        s->header.backing_format = old_format;
+    } else {
+        g_free(old_name);
+        g_free(old_format);
     }
-    return true;
+    return ret;
+}
+
+int co_qcow2_set_backing_name(BlockNode *node, const char *name, const char *format)
+{
+    Qcow2State *s = qcow2_state(node);
+    char *new_name = g_strdup(name), *new_format = g_strdup(name ? format : NULL);
+    int ret;
+
+    if (name && s->raw_external) {
+        ret = -EINVAL; /* a raw data file is all of the disk */
+    } else if (name && strlen(name) > QCOW2_MAX_BACKING_NAME) {
+        ret = -EINVAL;
+    } else {
+        co_mutex_lock(&s->lock);
+        ret = co_write_names(node, new_name, new_format);
+        co_mutex_unlock(&s->lock);
+    }
+    if (ret < 0) {
+        g_free(new_name);
+        g_free(new_format);
+    }
+    return ret;
 }

@@ -8,6 +8,7 @@
  */
 #include <errno.h>
 
+#include "block/drivers/drivers.h"
 #include "block/drivers/qcow2/bitmap-data.h"
 #include "block/drivers/qcow2/bitmaps-int.h"
 #include "block/node-bitmaps.h"
@@ -95,6 +96,12 @@ static bool co_directory_damaged(BlockNode *node, GError *damage, GError **errp)
 
 /* --- one bitmap --- */
 
+/* As the node shows it: whole sectors. */
+static int64_t disk_size(const BlockNode *node)
+{
+    return align_down(qcow2_state(node)->header.size, BLOCK_SECTOR);
+}
+
 static void warn_unusable(const BlockNode *node, const Qcow2BitmapEntry *entry, const char *why)
 {
     g_autofree char *name = g_utf8_make_valid(entry->name, strlen(entry->name));
@@ -127,7 +134,7 @@ static DirtyBitmap *new_bitmap(const BlockNode *node, const Qcow2BitmapEntry *en
     if (bits < QCOW2_MIN_BITMAP_GRANULARITY_BITS || bits > QCOW2_MAX_BITMAP_GRANULARITY_BITS) {
         bits = DEFAULT_GRANULARITY_BITS;
     }
-    bitmap = dirty_bitmap_new(entry->name, qcow2_state(node)->header.size, 1u << bits);
+    bitmap = dirty_bitmap_new(entry->name, disk_size(node), 1u << bits);
     dirty_bitmap_set_persistent(bitmap, true);
     return bitmap;
 }
@@ -139,7 +146,7 @@ static bool co_load_bits(Loader *loader, const Qcow2BitmapEntry *entry, DirtyBit
     g_autoptr(GError) error = NULL;
     int ret;
 
-    if (!qcow2_bitmap_entry_check(entry, s->header.size, s->cluster_size, &error)) {
+    if (!qcow2_bitmap_entry_check(entry, disk_size(loader->node), s->cluster_size, &error)) {
         warn_unusable(loader->node, entry, error->message);
         return false;
     }

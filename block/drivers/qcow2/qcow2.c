@@ -5,13 +5,14 @@
  * Opening: children are opened on loop 0, everything else is done on the loop of the graph.  The
  * header is checked before anything else of the file is read.
  */
+#include "block/backing.h"
 #include "block/control.h"
 #include "block/drivers/drivers.h"
+#include "block/drivers/qcow2/create.h"
 #include "block/drivers/qcow2/bitmaps.h"
 #include "block/drivers/qcow2/check.h"
 #include "block/drivers/qcow2/io.h"
 #include "block/drivers/qcow2/map.h"
-#include "block/drivers/qcow2/names.h"
 #include "block/drivers/qcow2/options.h"
 #include "block/drivers/qcow2/refcount.h"
 #include "block/drivers/qcow2/resize.h"
@@ -21,12 +22,6 @@
 
 #include <errno.h>
 #include <stdlib.h>
-
-/* The parts that may be left out of a build. */
-#pragma weak co_qcow2_check
-#pragma weak co_qcow2_bitmaps_load
-#pragma weak co_qcow2_bitmaps_store
-#pragma weak qcow2_bitmaps_free
 
 /* --- opening ------------------------------------------------------------------------------ */
 
@@ -114,9 +109,6 @@ static bool co_repair_dirty(BlockNode *node, GError **errp)
     if (!qcow2_writable(node) || !(s->header.incompatible & QCOW2_DIRTY)) {
         return true;
     }
-    if (!co_qcow2_check) {
-        return tm_error_set(errp, "Could not repair dirty image");
-    }
     co_mutex_lock(&s->lock);
     ret = co_qcow2_check(node, QCOW2_FIX_ERRORS | QCOW2_FIX_LEAKS, &result);
     co_mutex_unlock(&s->lock);
@@ -153,11 +145,12 @@ static bool co_open_data_file(BlockNode *node, const BlockdevOptionsQcow2 *o, GE
     if (o->data_file) {
         s->data = co_block_open_child(node, o->data_file, "data-file", BLOCK_ROLE_DATA, errp);
     } else if (s->header.data_file_name) {
-        g_autofree char *path = qcow2_resolve_name(node, s->header.data_file_name);
-        g_autoptr(BlockdevOptions) options = qcow2_file_options(path);
+        g_autoptr(BlockdevOptions) options =
+            co_block_named_file_options(node, s->header.data_file_name, errp);
 
         ref.u.definition = options;
-        s->data = co_block_open_child(node, &ref, "data-file", BLOCK_ROLE_DATA, errp);
+        s->data = options ? co_block_open_child(node, &ref, "data-file", BLOCK_ROLE_DATA, errp)
+                          : NULL;
     } else {
         s->data = NULL;
         tm_error_set(errp, "'data-file' is required for this image");
@@ -198,16 +191,14 @@ static bool co_open_backing(BlockNode *node, const BlockdevOptionsQcow2 *o, GErr
 static bool co_finish_open(BlockNode *node, GError **errp)
 {
     return co_clear_unknown(node, errp) && co_repair_dirty(node, errp) &&
-           (!co_qcow2_bitmaps_load || co_qcow2_bitmaps_load(node, errp));
+           co_qcow2_bitmaps_load(node, errp);
 }
 
 static void free_state(BlockNode *node)
 {
     Qcow2State *s = qcow2_state(node);
 
-    if (qcow2_bitmaps_free) {
-        qcow2_bitmaps_free(node);
-    }
+    qcow2_bitmaps_free(node);
     qcow2_snapshots_close(node);
     qcow2_map_close(node);
     qcow2_refcount_close(node);
@@ -281,6 +272,19 @@ static int co_write_all(BlockNode *node)
     return ret;
 }
 
+/* All that is held in memory goes into the image. */
+static int co_inactivate(BlockNode *node)
+{
+    int ret = co_qcow2_bitmaps_store(node), written;
+
+    if (ret < 0) {
+        g_warning("Node '%s': the persistent bitmaps could not be stored: %s", node->name,
+                  g_strerror(-ret));
+    }
+    written = co_write_all(node);
+    return ret < 0 ? ret : written;
+}
+
 static void qcow2_co_close(BlockNode *node)
 {
     Qcow2State *s = qcow2_state(node);
@@ -288,12 +292,7 @@ static void qcow2_co_close(BlockNode *node)
 
     co_qcow2_cleaner_stop(node);
     if (qcow2_writable(node) && !s->broken) {
-        ret = co_qcow2_bitmaps_store ? co_qcow2_bitmaps_store(node) : 0;
-        if (ret < 0) {
-            g_warning("Node '%s': the persistent bitmaps could not be stored: %s", node->name,
-                      g_strerror(-ret));
-        }
-        ret = co_write_all(node);
+        ret = co_inactivate(node);
     }
     if (ret < 0) {
         g_warning("Node '%s': closing the image failed: %s", node->name, g_strerror(-ret));
@@ -325,6 +324,11 @@ static int64_t qcow2_co_allocated_size(BlockNode *node)
                : -ENOTSUP;
 }
 
+static int64_t cluster_size(const BlockNode *node)
+{
+    return qcow2_state(node)->cluster_size;
+}
+
 static void qcow2_co_detach(BlockNode *node)
 {
     co_qcow2_cleaner_stop(node);
@@ -338,6 +342,11 @@ static void qcow2_co_attach(BlockNode *node)
 static const BlockImageOps image_ops = {
     .co_truncate = qcow2_co_truncate,
     .co_allocated_size = qcow2_co_allocated_size,
+    .cluster_size = cluster_size,
+    .co_inactivate = co_inactivate,
+    .co_set_backing_name = co_qcow2_set_backing_name,
+    .co_create = qcow2_co_create,
+    .co_check = qcow2_co_check,
 };
 
 static const BlockLoopOps loop_ops = {
@@ -348,6 +357,7 @@ static const BlockLoopOps loop_ops = {
 const BlockDriver block_driver_qcow2 = {
     .id = BLOCKDEV_DRIVER_QCOW2,
     .state_size = sizeof(Qcow2State),
+    .supports_backing = true,
     .bitmaps = &qcow2_bitmap_ops,
     .co_open = qcow2_co_open,
     .co_close = qcow2_co_close,

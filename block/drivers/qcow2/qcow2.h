@@ -237,4 +237,7 @@ int co_qcow2_corrupt(BlockNode *node, bool fatal, int64_t offset, int64_t bytes,
  */
 bool co_qcow2_open_backing(BlockNode *node, GError **errp);
 
+/* Writes another name into the header, flushed; the operation co_set_backing_name of the driver. */
+int co_qcow2_set_backing_name(BlockNode *node, const char *name, const char *format);
+
 #endif
