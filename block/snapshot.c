@@ -33,7 +33,7 @@ bool co_block_snapshot_append(BlockNode *node, BlockNode *overlay, GError **errp
         return false;
     }
     if (block_graph_is_below(node, overlay)) {
-        return tm_error_set(errp, "Making '%s' a backing file of '%s' would create a cycle",
+        return tm_error_set(errp, "Making '%s' a backing child of '%s' would create a cycle",
                             node->name, overlay->name);
     }
     backing = block_child_link(overlay, NULL, node, "backing", BLOCK_ROLE_COW);
