@@ -42,10 +42,14 @@ G_GNUC_WARN_UNUSED_RESULT int co_qcow2_write_alloc(BlockNode *node, int64_t offs
 G_GNUC_WARN_UNUSED_RESULT int co_qcow2_link_compressed(BlockNode *node, int64_t offset,
                                                        int64_t host, int64_t bytes);
 
-/* Zero clusters (write-zeroes) and deallocation (discard); (sub)cluster-aligned.  zero.c */
+/*
+ * Makes the range read as zeroes by zero clusters (zero.c).  -ENOTSUP where that cannot be: a
+ * version 2 image, or a part of a cluster that holds something else.
+ */
 G_GNUC_WARN_UNUSED_RESULT int co_qcow2_zero_clusters(BlockNode *node, int64_t offset,
                                                      int64_t bytes, unsigned flags);
 /*
+ * Gives up whole clusters (the range is aligned).
  * @full: back to unallocated even where that shows the backing file; else discarded clusters read
  * as zeroes where the format has a way to say so.
  */

@@ -6,6 +6,10 @@
  * that (O2 is kept by refcount.c).  The clusters are on the list of allocations meanwhile, so that no
  * write that is being linked is mixed with them.
  *
+ * A write-zeroes that covers a (sub)cluster only in part can still make zeroes of all of it where
+ * the rest reads as zeroes too, or lies behind the end of the disk; that is looked at when the
+ * clusters are on the list already, since a write to the rest may be under way.
+ *
  * Write-zeroes sets the zero flag (or the subclusters' zero bits), and keeps the room in the file
  * unless it may be unmapped.  Discard gives up the room; what was there reads as zeroes, also where a
  * backing file would show through.
@@ -171,6 +175,78 @@ static int co_skip_untouched(Change *c, int64_t *end)
     return ret;
 }
 
+/* Does the range read as zeroes, as far as can be told without reading? */
+static int co_is_zero(BlockNode *node, int64_t offset, int64_t bytes)
+{
+    BlockChild *backing = qcow2_backing(node);
+
+    while (bytes > 0) {
+        Qcow2Run run;
+        int64_t len;
+        int ret = co_qcow2_map(node, offset, bytes, &run);
+
+        if (ret < 0) {
+            return ret;
+        }
+        if (run.kind == QCOW2_KIND_NORMAL || run.kind == QCOW2_KIND_COMPRESSED) {
+            return 0;
+        }
+        len = run.bytes;
+        if (run.kind != QCOW2_KIND_ZERO && run.kind != QCOW2_KIND_ZERO_ALLOC && backing &&
+            offset < backing->node->size) {
+            BlockStatus status;
+
+            ret = co_block_status(backing, true, offset, len, &status);
+            if (ret < 0 || !(status.flags & BLOCK_STATUS_ZERO)) {
+                return MIN(ret, 0);
+            }
+            len = status.bytes ? status.bytes : len;
+        }
+        offset += len;
+        bytes -= len;
+    }
+    return 1;
+}
+
+/* Rounds the range out to whole subclusters where that changes nothing of what is read. */
+static int co_round_out(Change *c)
+{
+    const Qcow2State *s = qcow2_state(c->node);
+    int64_t start = align_down(c->offset, s->subcluster_size);
+    int64_t limit = align_up(c->end, s->subcluster_size);
+    int64_t tail = MIN(limit, c->node->size) - c->end;
+    int ret = co_is_zero(c->node, start, c->offset - start);
+
+    if (ret == 1 && tail > 0) {
+        ret = co_is_zero(c->node, c->end, tail);
+    }
+    if (ret != 1) {
+        return ret < 0 ? ret : -ENOTSUP;
+    }
+    c->offset = start;
+    c->end = limit;
+    return 0;
+}
+
+/* A raw data file must hold the zeroes itself. */
+static int co_zero_raw_file(const Change *c)
+{
+    const Qcow2State *s = qcow2_state(c->node);
+    int64_t end = MIN(c->end, s->data->node->size);
+
+    return !s->raw_external || c->offset >= end
+               ? 0
+               : co_block_write_zeroes(s->data, c->offset, end - c->offset,
+                                       c->flags & (BLOCK_MAY_UNMAP | BLOCK_NO_FALLBACK));
+}
+
+static int co_prepare_zero(Change *c)
+{
+    int ret = co_round_out(c);
+
+    return ret < 0 ? ret : co_zero_raw_file(c);
+}
+
 static int co_change(Change *c)
 {
     Qcow2State *s = qcow2_state(c->node);
@@ -182,6 +258,9 @@ static int co_change(Change *c)
     }
     a.bytes = qcow2_cluster_end(s, c->end) - a.guest;
     co_qcow2_allocation_begin(s, &a);
+    if (c->make == make_zero) {
+        ret = co_prepare_zero(c);
+    }
     while (c->offset < c->end && ret == 0) {
         int64_t end;
 
