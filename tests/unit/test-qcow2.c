@@ -258,7 +258,8 @@ static void make_request(Disk *d, int64_t start, int64_t end)
     r->d = d;
     r->kind = g_rand_int_range(d->rand, 0, 10);
     r->offset = start + g_rand_int_range(d->rand, 0, end - start);
-    r->bytes = MIN(end - r->offset, 1 + g_rand_int_range(d->rand, 0, max));
+    r->bytes = 1 + g_rand_int_range(d->rand, 0, max);
+    r->bytes = MIN(end - r->offset, r->bytes);
     if (g_rand_boolean(d->rand)) {
         r->offset &= ~INT64_C(511);
         r->offset = MAX(r->offset, start);
