@@ -3,21 +3,18 @@
  * The gate: reads and everything that changes data; see node-io.h.
  *
  * A request goes: check, pad to the driver's alignment, track and serialise, hooks, mark bitmaps
- * (I1), driver in pieces of its limits, mark again, hooks.  node-status.c and node-flush.c are
- * the gate's other ways in.
+ * (I1), driver in pieces of its limits (driver-io.c), mark again, hooks.  node-status.c,
+ * node-flush.c and truncate.c are the gate's other ways in.
  */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "bitmap/dirty-bitmap.h"
+#include "block/driver-io.h"
 #include "block/gate.h"
 #include "block/hook.h"
-
-/* The most that one call of a driver gets where the driver itself names no limit. */
-#define MAX_PIECE ((int64_t)1 << 30)
-/* The buffer of zeroes that stands in for a write-zeroes that a driver cannot do. */
-#define ZERO_BUFFER (1 << 20)
+#include "util/range.h"
 
 void *block_alloc(const BlockNode *node, size_t len)
 {
@@ -40,191 +37,9 @@ static int check_change(const BlockChild *child, int64_t offset, int64_t bytes, 
     return check_range(child->node, offset, bytes);
 }
 
-static bool is_aligned(const BlockNode *node, int64_t offset, int64_t bytes)
+static bool fits_alignment(const BlockNode *node, int64_t offset, int64_t bytes)
 {
     return ((offset | bytes) & (node->limits.request_alignment - 1)) == 0;
-}
-
-static int64_t round_down(int64_t value, int64_t align)
-{
-    return value / align * align;
-}
-
-static int64_t round_up(int64_t value, int64_t align)
-{
-    return round_down(value + align - 1, align);
-}
-
-/* --- calls of the driver ------------------------------------------------------------------ */
-
-static int call_read(BlockNode *node, int64_t offset, const IoSlice *data, unsigned flags)
-{
-    if (node->driver->co_read) {
-        return node->driver->co_read(node, offset, data, flags);
-    }
-    return node->driver->is_filter ? co_block_read(node->file, offset, data, flags) : -ENOTSUP;
-}
-
-static int call_write(BlockNode *node, int64_t offset, const IoSlice *data, unsigned flags)
-{
-    if (node->driver->co_write) {
-        return node->driver->co_write(node, offset, data, flags);
-    }
-    return node->driver->is_filter ? co_block_write(node->file, offset, data, flags) : -ENOTSUP;
-}
-
-static int call_write_zeroes(BlockNode *node, int64_t offset, int64_t bytes, unsigned flags)
-{
-    if (node->driver->co_write_zeroes) {
-        return node->driver->co_write_zeroes(node, offset, bytes, flags);
-    }
-    return node->driver->is_filter ? co_block_write_zeroes(node->file, offset, bytes, flags)
-                                   : -ENOTSUP;
-}
-
-static int call_discard(BlockNode *node, int64_t offset, int64_t bytes)
-{
-    if (node->driver->co_discard) {
-        return node->driver->co_discard(node, offset, bytes);
-    }
-    return node->driver->is_filter ? co_block_discard(node->file, offset, bytes) : -ENOTSUP;
-}
-
-/* Which of the flags the driver takes itself; a filter without the operation passes all on. */
-static unsigned write_flags_of(const BlockNode *node)
-{
-    return !node->driver->co_write && node->driver->is_filter
-               ? ~0u
-               : node->driver->supports_write_flags | BLOCK_WRITE_UNCHANGED;
-}
-
-static unsigned write_zeroes_flags_of(const BlockNode *node)
-{
-    return !node->driver->co_write_zeroes && node->driver->is_filter
-               ? ~0u
-               : node->driver->supports_write_zeroes_flags | BLOCK_WRITE_UNCHANGED;
-}
-
-/* --- pieces ------------------------------------------------------------------------------- */
-
-typedef int PieceFn(BlockNode *node, int64_t offset, const IoSlice *data, unsigned flags);
-
-static int in_pieces(BlockNode *node, PieceFn *fn, int64_t offset, const IoSlice *data,
-                     unsigned flags)
-{
-    size_t max = node->limits.max_transfer ? node->limits.max_transfer : MAX_PIECE;
-    int ret = 0;
-
-    if (G_LIKELY(data->len <= max)) {
-        return fn(node, offset, data, flags);
-    }
-    for (size_t done = 0; done < data->len && ret == 0;) {
-        size_t piece = MIN(max, data->len - done);
-        IoSlice part = io_slice_sub(data, done, piece);
-
-        ret = fn(node, offset + done, &part, flags);
-        done += piece;
-    }
-    return ret;
-}
-
-static int write_data(BlockNode *node, int64_t offset, const IoSlice *data, unsigned flags)
-{
-    unsigned pass = flags & write_flags_of(node);
-    int ret = in_pieces(node, call_write, offset, data, pass);
-
-    if (ret == 0 && (flags & BLOCK_FUA) && !(pass & BLOCK_FUA)) {
-        node->write_gen++;
-        ret = co_gate_flush(node);
-    }
-    return ret;
-}
-
-/* The driver cannot: write buffers of zeroes, the same buffer again and again. */
-static int write_zero_buffers(BlockNode *node, int64_t offset, int64_t bytes, unsigned flags)
-{
-    size_t len = MIN(bytes, ZERO_BUFFER);
-    void *buf = block_alloc(node, len);
-    int ret = buf ? 0 : -ENOMEM;
-
-    if (buf) {
-        memset(buf, 0, len);
-    }
-    for (int64_t done = 0; done < bytes && ret == 0;) {
-        struct iovec iov = { buf, MIN((int64_t)len, bytes - done) };
-        IoSlice data = io_slice(&iov, 1);
-
-        ret = in_pieces(node, call_write, offset + done, &data, flags & write_flags_of(node));
-        done += iov.iov_len;
-    }
-    free(buf);
-    return ret;
-}
-
-/*
- * The length of the first piece of a request that is to be cut at multiples of @align, at most
- * @max.
- */
-static int64_t piece_length(int64_t offset, int64_t bytes, int64_t align, int64_t max)
-{
-    int64_t head = align > 1 ? offset % align : 0;
-
-    max = max ? max : MAX_PIECE;
-    if (head) {
-        return MIN(bytes, align - head);
-    }
-    if (align > 1 && bytes > align) {
-        bytes = round_down(bytes, align);
-        max = MAX(round_down(max, align), align);
-    }
-    return MIN(bytes, max);
-}
-
-static int zero_piece(BlockNode *node, int64_t offset, int64_t bytes, unsigned flags)
-{
-    int ret = call_write_zeroes(node, offset, bytes, flags & write_zeroes_flags_of(node));
-
-    if (ret == -ENOTSUP && !(flags & BLOCK_NO_FALLBACK)) {
-        ret = write_zero_buffers(node, offset, bytes, flags & ~BLOCK_FUA);
-        if (ret == 0 && (flags & BLOCK_FUA)) {
-            node->write_gen++;
-            ret = co_gate_flush(node);
-        }
-    } else if (ret == 0 && (flags & BLOCK_FUA) && !(write_zeroes_flags_of(node) & BLOCK_FUA)) {
-        node->write_gen++;
-        ret = co_gate_flush(node);
-    }
-    return ret;
-}
-
-static int write_zeroes(BlockNode *node, int64_t offset, int64_t bytes, unsigned flags)
-{
-    int ret = 0;
-
-    while (bytes > 0 && ret == 0) {
-        int64_t piece = piece_length(offset, bytes, node->limits.write_zeroes_alignment,
-                                     node->limits.max_write_zeroes);
-
-        ret = zero_piece(node, offset, piece, flags);
-        offset += piece;
-        bytes -= piece;
-    }
-    return ret;
-}
-
-static int discard(BlockNode *node, int64_t offset, int64_t bytes)
-{
-    int ret = 0;
-
-    while (bytes > 0 && (ret == 0 || ret == -ENOTSUP)) {
-        int64_t piece = piece_length(offset, bytes, node->limits.discard_alignment,
-                                     node->limits.max_discard);
-
-        ret = call_discard(node, offset, piece);
-        offset += piece;
-        bytes -= piece;
-    }
-    return ret == -ENOTSUP ? 0 : ret;
 }
 
 /* --- one tracked request ------------------------------------------------------------------ */
@@ -273,11 +88,11 @@ static int do_change(BlockReq *req, const IoSlice *data, unsigned flags)
 
     switch (req->type) {
     case BLOCK_REQ_WRITE:
-        return write_data(node, req->offset, data, flags);
+        return co_driver_write(node, req->offset, data, flags);
     case BLOCK_REQ_WRITE_ZEROES:
-        return write_zeroes(node, req->offset, req->bytes, flags);
+        return co_driver_write_zeroes(node, req->offset, req->bytes, flags);
     case BLOCK_REQ_DISCARD:
-        return discard(node, req->offset, req->bytes);
+        return co_driver_discard(node, req->offset, req->bytes);
     default:
         g_assert_not_reached();
     }
@@ -315,7 +130,7 @@ static int tracked_read(BlockNode *node, int64_t offset, const IoSlice *data, un
     wait_turn(&req);
     ret = before_hooks(&req);
     if (ret == 0) {
-        ret = in_pieces(node, call_read, offset, data, flags & ~BLOCK_SERIALISING);
+        ret = co_driver_read(node, offset, data, flags & ~BLOCK_SERIALISING);
     }
     ret = after_hooks(&req, data, ret);
     block_req_end(&req);
@@ -348,8 +163,8 @@ static int bounce_init(Bounce *bounce, const BlockNode *node, int64_t offset, in
 {
     int64_t align = node->limits.request_alignment;
 
-    bounce->offset = round_down(offset, align);
-    bounce->bytes = round_up(offset + bytes, align) - bounce->offset;
+    bounce->offset = align_down(offset, align);
+    bounce->bytes = align_up(offset + bytes, align) - bounce->offset;
     bounce->iov = (struct iovec){ block_alloc(node, bounce->bytes), bounce->bytes };
     bounce->slice = io_slice(&bounce->iov, 1);
     return bounce->iov.iov_base ? 0 : -ENOMEM;
@@ -380,7 +195,7 @@ static int read_block(BlockNode *node, const Bounce *bounce, int64_t offset)
     IoSlice block = io_slice_sub(&bounce->slice, offset - bounce->offset,
                                  node->limits.request_alignment);
 
-    return in_pieces(node, call_read, offset, &block, 0);
+    return co_driver_read(node, offset, &block, 0);
 }
 
 /* Reads those of the first and the last block that the request covers only in part. */
@@ -449,7 +264,7 @@ static bool memory_fits(const BlockNode *node, const IoSlice *data)
 static int zero_unaligned(BlockNode *node, int64_t offset, int64_t bytes, unsigned flags)
 {
     int64_t align = node->limits.request_alignment;
-    int64_t start = round_up(offset, align), end = round_down(offset + bytes, align);
+    int64_t start = align_up(offset, align), end = align_down(offset + bytes, align);
     int ret = 0;
 
     if (start >= end) {
@@ -507,7 +322,7 @@ int co_block_read(BlockChild *child, int64_t offset, const IoSlice *data, unsign
         return ret;
     }
     gate_enter(node);
-    if (is_aligned(node, offset, data->len) && memory_fits(node, data)) {
+    if (fits_alignment(node, offset, data->len) && memory_fits(node, data)) {
         ret = tracked_read(node, offset, data, flags);
     } else {
         ret = read_by_bounce(node, offset, data, flags);
@@ -521,7 +336,7 @@ static int zero_request(BlockNode *node, int64_t offset, int64_t bytes, unsigned
     if (!node->options.discard_unmap) {
         flags &= ~BLOCK_MAY_UNMAP;
     }
-    return is_aligned(node, offset, bytes)
+    return fits_alignment(node, offset, bytes)
                ? tracked_change(node, BLOCK_REQ_WRITE_ZEROES, offset, bytes, NULL, flags)
                : zero_unaligned(node, offset, bytes, flags);
 }
@@ -546,7 +361,7 @@ int co_block_write(BlockChild *child, int64_t offset, const IoSlice *data, unsig
         bool unmap = node->options.detect_zeroes == BLOCKDEV_DETECT_ZEROES_OPTIONS_UNMAP;
 
         ret = zero_request(node, offset, data->len, flags | (unmap ? BLOCK_MAY_UNMAP : 0));
-    } else if (is_aligned(node, offset, data->len) && memory_fits(node, data)) {
+    } else if (fits_alignment(node, offset, data->len) && memory_fits(node, data)) {
         ret = tracked_change(node, BLOCK_REQ_WRITE, offset, data->len, data, flags);
     } else {
         ret = change_by_bounce(node, BLOCK_REQ_WRITE, offset, data->len, data, flags);
@@ -581,8 +396,8 @@ int co_block_discard(BlockChild *child, int64_t offset, int64_t bytes)
     if (ret < 0 || !node->options.discard_unmap) {
         return ret;
     }
-    start = round_up(offset, node->limits.request_alignment);
-    end = round_down(offset + bytes, node->limits.request_alignment);
+    start = align_up(offset, node->limits.request_alignment);
+    end = align_down(offset + bytes, node->limits.request_alignment);
     if (start >= end) {
         return 0;
     }

@@ -16,9 +16,9 @@ typedef struct BlockUserOps {
      */
     int drain_order;
     /*
-     * All on the graph's loop, none may yield.  begin: start nothing new.  poll: is something of yours
-     * still under way?  When that changes call block_user_drain_progress().  Calls nest by count: only
-     * the first begin and the last end are seen.
+     * All on the graph's loop, none may yield.  begin: start nothing new.  poll: is something of
+     * yours still under way?  When that changes call block_user_drain_progress().  Calls nest by
+     * count: only the first begin and the last end are seen.
      */
     void (*drained_begin)(void *opaque);
     bool (*drained_poll)(void *opaque);

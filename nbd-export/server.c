@@ -75,7 +75,6 @@ static void co_serve(Socket *socket)
         return;
     }
     co_nbd_session_run(choice.export, socket, choice.structured, choice.contexts);
-    co_export_client_end(&choice.export->base);
 }
 
 /* A connection that was accepted beyond the limit waits for its turn like those in the backlog. */

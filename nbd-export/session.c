@@ -353,7 +353,7 @@ static void co_finish(NbdSession *session)
     while (session->n_requests || session->sending) {
         co_wait(session);
     }
-    nbd_session_disconnect(session);
+    session->dead = true;
 }
 
 void co_nbd_session_run(NbdExport *export, Socket *socket, bool structured, GArray *contexts)
@@ -369,5 +369,7 @@ void co_nbd_session_run(NbdExport *export, Socket *socket, bool structured, GArr
         nbd_export_leave(export, session);
     }
     co_move(control_loop());
+    /* The client sees the end of its connection only when the export knows of it, too. */
+    co_export_client_end(&export->base);
     session_free(session);
 }

@@ -81,7 +81,8 @@ struct NbdSession {
 
 /*
  * Runs the transmission phase on a negotiated connection, until it ends; called on loop 0 and
- * returns there.  Takes over @socket and @contexts.  The caller holds the export's client place.
+ * returns there.  Takes over @socket and @contexts, and gives back the export's client
+ * place that the negotiation took.
  */
 void co_nbd_session_run(NbdExport *export, Socket *socket, bool structured, GArray *contexts);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Buffers of a copy, kept for the next use: fresh memory for each chunk would cost more than the copy
- * itself, since O_DIRECT makes the kernel fault in, clear and give back every page.
+ * Buffers of a copy, kept for the next use: fresh memory for each chunk would cost more than the
+ * copy itself, since O_DIRECT makes the kernel fault in, clear and give back every page.
  */
 #include <stdlib.h>
 

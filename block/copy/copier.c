@@ -131,8 +131,8 @@ static unsigned *counter_of(Copier *c, const Chunk *chunk)
 }
 
 /*
- * A failed discard loses nothing: the data was copied.  While somebody writes to the disk it is left
- * alone: a write since would be discarded with the old data (QEMU holds the range meanwhile).
+ * A failed discard loses nothing: the data was copied.  While somebody writes to the disk it is
+ * left alone: a write since would be discarded with the old data (QEMU holds the range meanwhile).
  */
 static void co_discard_source(const Copier *c, const Chunk *chunk)
 {

@@ -1,64 +1,18 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Connecting a socket for the nbd driver; see nbd.h. */
 #include "block/drivers/nbd.h"
+#include "block/socket-address.h"
 #include "util/error.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <unistd.h>
 
-static void inet_of(const InetSocketAddress *inet, SocketAddr *addr)
-{
-    addr->kind = SOCKET_ADDR_TCP;
-    addr->host = inet->host;
-    addr->port = inet->port;
-    /* As in QEMU, switching one family off means the other one. */
-    addr->ipv4 = inet->has_ipv4 ? inet->ipv4 : inet->has_ipv6 && !inet->ipv6;
-    addr->ipv6 = inet->has_ipv6 ? inet->ipv6 : inet->has_ipv4 && !inet->ipv4;
-    addr->keep_alive = inet->has_keep_alive && inet->keep_alive;
-}
-
-static bool fd_of(const FdSocketAddress *address, SocketAddr *addr, GError **errp)
-{
-    uint64_t fd;
-
-    if (!g_ascii_string_to_unsigned(address->str, 10, 0, G_MAXINT, &fd, NULL)) {
-        return tm_error_set(errp, "File descriptor named '%s' has not been found", address->str);
-    }
-    addr->kind = SOCKET_ADDR_FD;
-    addr->fd = (int)fd;
-    return true;
-}
-
-static bool addr_of(const SocketAddress *address, SocketAddr *addr, GError **errp)
-{
-    *addr = (SocketAddr){0};
-    switch (address->type) {
-    case SOCKET_ADDRESS_TYPE_INET:
-        if (address->u.inet.has_mptcp && address->u.inet.mptcp) {
-            return tm_error_set(errp, "Parameter 'mptcp' is not supported by the nbd driver");
-        }
-        inet_of(&address->u.inet, addr);
-        return true;
-    case SOCKET_ADDRESS_TYPE_UNIX:
-        addr->kind = SOCKET_ADDR_UNIX;
-        addr->path = address->u.q_unix.path;
-        addr->abstract = address->u.q_unix.has_abstract && address->u.q_unix.abstract;
-        addr->tight = !address->u.q_unix.has_tight || address->u.q_unix.tight;
-        return true;
-    case SOCKET_ADDRESS_TYPE_FD:
-        return fd_of(&address->u.fd, addr, errp);
-    default:
-        return tm_error_set(errp, "Sockets of type '%s' are not supported by the nbd driver",
-                            SocketAddressType_name(address->type));
-    }
-}
-
 bool nbdc_dial_check(const SocketAddress *address, GError **errp)
 {
     SocketAddr addr;
 
-    return addr_of(address, &addr, errp);
+    return socket_address_translate(address, "the nbd driver", &addr, errp);
 }
 
 /* The descriptor without the Socket around it. */
@@ -82,7 +36,7 @@ static int co_connect(NbdcDial *dial, GError **errp)
     SocketAddr addr;
     Socket *socket;
 
-    if (!addr_of(dial->address, &addr, errp)) {
+    if (!socket_address_translate(dial->address, "the nbd driver", &addr, errp)) {
         return -1;
     }
     socket = co_socket_connect_or_cancel(&dial->connect, &addr, errp);

@@ -130,9 +130,9 @@ def push(daemon, guest, target, actions):
     frozen(guest, lambda: daemon.cmd('transaction', {'actions': actions}))
     begin, before = time.monotonic(), guest.written()
     data = wait_job(daemon, 'push')
-    say(f'the job went through {data["len"] / MIB:.0f} MiB in {time.monotonic() - begin:.1f} s, '
-        f'while the guest wrote {guest.written() - before} more files; '
-        f'{target.name} takes {mib(target):.0f} MiB')
+    seconds, after = time.monotonic() - begin, guest.written()
+    say(f'the job went through {data["len"] / MIB:.0f} MiB in {seconds:.1f} s, while the guest '
+        f'went on from file {before} to {after}; {target.name} takes {mib(target):.0f} MiB')
 
 
 def push_full(daemon, guest, work):

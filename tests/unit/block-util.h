@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* For tests of the block layer: a loop 0 with drivers, nodes from JSON text, a user that is drained. */
+/* For tests of the block layer: a loop 0 with drivers, nodes from JSON, a user that is drained. */
 #ifndef TESTS_UNIT_BLOCK_UTIL_H
 #define TESTS_UNIT_BLOCK_UTIL_H
 

@@ -19,7 +19,7 @@ static inline void test_run_main(void *opaque)
     loop_stop(run->loop);
 }
 
-/* Returns when fn(opaque), which may yield, has returned; asserts that it left nothing on the loop. */
+/* Returns when fn(opaque), which may yield, has; asserts that it left nothing on the loop. */
 static inline void run_in_co(CoFn *fn, void *opaque)
 {
     GError *error = NULL;

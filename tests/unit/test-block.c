@@ -62,8 +62,8 @@ static void co_change_stripe(Writer *w, int64_t offset, size_t len)
 
     if (g_rand_int_range(w->rand, 0, 4) == 0) {
         memset(w->model + offset, 0, len);
-        g_assert_cmpint(co_block_write_zeroes(w->disk->user.child, offset, len, BLOCK_MAY_UNMAP), ==,
-                        0);
+        g_assert_cmpint(co_block_write_zeroes(w->disk->user.child, offset, len, BLOCK_MAY_UNMAP),
+                        ==, 0);
         return;
     }
     memset(buf, g_rand_int_range(w->rand, 0, 256), len);
@@ -232,7 +232,8 @@ static void co_permissions(void *opaque)
     co_disk_open(&disk, 1);
     g_assert_true(block_child_set_perm(disk.user.child, 0, BLOCK_PERM_ALL, NULL));
     g_assert_cmpint(co_block_write_buf(disk.user.child, 0, buf, 512, 0), ==, -EPERM);
-    g_assert_true(co_test_user_init(&reader, disk.node, BLOCK_PERM_CONSISTENT_READ, no_write, NULL));
+    g_assert_true(co_test_user_init(&reader, disk.node, BLOCK_PERM_CONSISTENT_READ, no_write,
+                                    NULL));
     g_assert_false(co_test_user_init(&writer, disk.node, BLOCK_PERM_WRITE, BLOCK_PERM_ALL, &error));
     g_assert_cmpstr(error->message, ==,
                     "Permission conflict on node 'disk': permissions 'write' are both required by "

@@ -174,7 +174,7 @@ static void co_view_of_failed_job(void *opaque)
     control_unlock();
 }
 
-/* --- staging of blocks that are larger than its slabs ------------------------------------------ */
+/* --- staging of blocks that are larger than its slabs ----------------------------------------- */
 
 static void co_large_blocks(void *opaque)
 {

@@ -261,11 +261,14 @@ bool co_qcow2_bitmaps_activate(BlockNode *node, GError **errp)
 
 bool co_qcow2_bitmaps_load(BlockNode *node, GError **errp)
 {
+    const Qcow2Header *header = &qcow2_state(node)->header;
     GError *damage = NULL;
     GPtrArray *entries;
 
-    if (qcow2_state(node)->header.bitmaps.count == 0) {
-        return true;
+    if (header->bitmaps.count == 0) {
+        /* There are none, or the extension was of no use; then the file still calls it valid. */
+        return !(header->autoclear & QCOW2_BITMAPS) || !qcow2_writable(node) ||
+               co_forget_directory(node, errp);
     }
     entries = co_read_directory(node, &damage);
     if (!entries) {

@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 
-from .env import MiB, run, skip
+from .env import MiB, requires, run, skip
 
 
 def create(path, size, pattern=None):
@@ -102,6 +102,7 @@ def can_mount():
 
 def requires_loop():
     """Skips unless loop devices can be made."""
+    requires('losetup')
     create('loop-probe', MiB)
     done = subprocess.run(['losetup', '-f', '--show', 'loop-probe'], capture_output=True, text=True,
                           check=False)
