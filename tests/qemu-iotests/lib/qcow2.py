@@ -71,7 +71,8 @@ def add_qcow2(d, node_name, path, below=None, **options):
     """Adds node NAME (qcow2) on node NAME-file (file); read_only holds for both. below: options of the
     file node."""
     shared = {k: options[k] for k in ('read_only', 'discard', 'cache') if k in options}
-    d.cmd('blockdev-add', driver='qcow2', node_name=node_name,
+    nothing = {'backing': None} if options.get('backing', '') is None else {}
+    d.cmd('blockdev-add', nothing, driver='qcow2', node_name=node_name,
           file=arguments(None, dict(driver='file', node_name=f'{node_name}-file', filename=path,
                                     **{**shared, **(below or {})})), **options)
 
