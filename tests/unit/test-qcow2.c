@@ -84,6 +84,7 @@ typedef struct Disk {
     GRand *rand;
     char *folder, *path;
     uint8_t *model;
+    int64_t size; /* of the disk now */
     BlockNode *node;
     TestUser user;
     unsigned running;
@@ -150,7 +151,12 @@ static void disk_init(Disk *d, const Kind *kind)
     g_autoptr(GError) error = NULL;
 
     g_test_message("%s: TIDEMARK_SEED=%u", kind->name, number);
-    *d = (Disk){ .kind = kind, .rand = g_rand_new_with_seed(number), .model = g_malloc0(kind->size) };
+    *d = (Disk){
+        .kind = kind,
+        .rand = g_rand_new_with_seed(number),
+        .model = g_malloc0(kind->size),
+        .size = kind->size,
+    };
     d->folder = g_dir_make_tmp("tidemark-qcow2-XXXXXX", &error);
     g_assert_no_error(error);
     make_disk_image(d);
@@ -172,7 +178,7 @@ static void co_disk_open(Disk *d)
     co_control_lock();
     d->node = co_open_json("{'driver': 'qcow2', 'node-name': 'disk', 'file': {'driver': 'file', "
                            "'filename': '%s', 'discard': 'unmap'}%s}", d->path, d->kind->open);
-    g_assert_cmpint(d->node->size, ==, d->kind->size);
+    g_assert_cmpint(d->node->size, ==, d->size);
     co_test_user_init(&d->user, d->node, BLOCK_PERM_ALL, BLOCK_PERM_ALL, &error);
     g_assert_no_error(error);
     control_unlock();
@@ -192,7 +198,7 @@ static void check_closed(Disk *d)
     g_autofree char *raw = in_folder(d, "model.raw");
 
     run("qemu-img check -q %s", d->path);
-    g_assert_true(g_file_set_contents(raw, (char *)d->model, d->kind->size, NULL));
+    g_assert_true(g_file_set_contents(raw, (char *)d->model, d->size, NULL));
     run("qemu-img compare -q -f raw -F qcow2 %s %s", raw, d->path);
 }
 
@@ -274,7 +280,7 @@ static void make_request(Disk *d, int64_t start, int64_t end)
 /* Requests that do not overlap but share clusters, all at the same time. */
 static void co_round(Disk *d)
 {
-    int64_t size = d->kind->size, span = g_rand_int_range(d->rand, 1, 6) * 50 * KIB;
+    int64_t size = d->size, span = g_rand_int_range(d->rand, 1, 6) * 50 * KIB;
     int64_t start = g_rand_int_range(d->rand, 0, size), end, piece;
 
     end = MIN(size, start + span);
@@ -292,10 +298,30 @@ static void co_round(Disk *d)
 
 static void co_read_all(Disk *d)
 {
-    g_autofree uint8_t *buf = g_malloc(d->kind->size);
+    g_autofree uint8_t *buf = g_malloc(d->size);
 
-    g_assert_cmpint(co_block_read_buf(d->user.child, 0, buf, d->kind->size), ==, 0);
-    g_assert_cmpmem(buf, d->kind->size, d->model, d->kind->size);
+    g_assert_cmpint(co_block_read_buf(d->user.child, 0, buf, d->size), ==, 0);
+    g_assert_cmpmem(buf, d->size, d->model, d->size);
+}
+
+/* Larger or smaller, with all ways of getting the room. */
+static void co_resize(Disk *d)
+{
+    g_autoptr(GError) error = NULL;
+    int64_t units = d->kind->size / 512;
+    int64_t size = g_rand_int_range(d->rand, units / 2, units + 2000) * INT64_C(512);
+    PreallocMode mode = size > d->size ? g_rand_int_range(d->rand, 0, 4) : PREALLOC_MODE_OFF;
+
+    if (d->kind->internal_snapshot && strstr(d->kind->options, "compat=0.10")) {
+        return;
+    }
+    co_block_truncate(d->user.child, size, true, mode, &error);
+    g_assert_no_error(error);
+    d->model = g_realloc(d->model, size);
+    if (size > d->size) {
+        memset(d->model + d->size, 0, size - d->size);
+    }
+    d->size = size;
 }
 
 static void co_run_kind(Disk *d)
@@ -305,6 +331,9 @@ static void co_run_kind(Disk *d)
         co_read_all(d);
         for (int i = 0; i < 40; i++) {
             co_round(d);
+            if (i % 10 == 5) {
+                co_resize(d);
+            }
         }
         co_read_all(d);
         co_disk_close(d);

@@ -18,7 +18,7 @@
 
 /* --- L1 ----------------------------------------------------------------------------------- */
 
-static void l1_set(Qcow2State *s, uint32_t index, uint64_t entry)
+void qcow2_l1_set(Qcow2State *s, uint32_t index, uint64_t entry)
 {
     bool clean = s->l1_dirty_first == s->l1_dirty_end;
 
@@ -209,7 +209,7 @@ static int co_own_table(BlockNode *node, uint32_t index)
         co_qcow2_free_clusters(node, offset, s->cluster_size, QCOW2_DISCARD_OTHER);
         return ret;
     }
-    l1_set(s, index, offset | QCOW2_COPIED);
+    qcow2_l1_set(s, index, offset | QCOW2_COPIED);
     return old ? co_drop_table(node, old) : 0;
 }
 

@@ -74,6 +74,9 @@ static inline int64_t qcow2_entry_host(Qcow2Entry entry)
     return entry.descriptor & QCOW2_COMPRESSED ? 0 : entry.descriptor & QCOW2_OFFSET_MASK;
 }
 
+/* Sets an L1 entry in memory; it is written with the metadata.  Lock held. */
+void qcow2_l1_set(Qcow2State *s, uint32_t index, uint64_t entry);
+
 /* Writes the dirty part of L1, after L2 (O4).  Lock held. */
 G_GNUC_WARN_UNUSED_RESULT int co_qcow2_l1_write(BlockNode *node);
 
