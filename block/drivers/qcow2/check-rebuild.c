@@ -187,6 +187,7 @@ static int co_reload(Rebuild *r)
     c->clusters = r->start + r->used;
     c->file_bytes = MAX(c->node->file->node->size, c->clusters << c->s->cluster_bits);
     c->limit = c->clusters + 1;
+    c->s->fresh_from = MAX(c->s->fresh_from, c->clusters << c->s->cluster_bits);
     g_free(c->counts);
     c->counts = g_try_new(uint32_t, MIN(c->limit, QCOW2_CHECK_RANGE));
     return c->counts ? 0 : -ENOMEM;

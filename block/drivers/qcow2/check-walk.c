@@ -97,11 +97,16 @@ static void walk_compressed(Qcow2Checker *c, L2Walk *w, Qcow2Entry entry)
         }
         return;
     }
-    if (c->report && entry.bitmap) {
-        qcow2_check_corruption(c, "a compressed cluster has a subcluster bitmap: entry %#" PRIx64,
-                               entry.descriptor);
+    if (entry.bitmap) {
+        c->incomplete = true; /* who knows what it was: its data is left alone */
+        if (c->report) {
+            qcow2_check_corruption(c, "a compressed cluster has a subcluster bitmap: entry %#"
+                                   PRIx64, entry.descriptor);
+        }
+        return;
     }
-    qcow2_compressed_place(c->s, entry.descriptor & ~QCOW2_COPIED, &offset, &bytes);
+    qcow2_compressed_place(c->s, entry.descriptor, &offset, &bytes);
+    offset = entry.descriptor & ((UINT64_C(1) << c->s->csize_shift) - 1); /* bits that must be 0, too */
     qcow2_check_reference(c, offset, bytes);
     if (c->report && w->active) {
         c->result->allocated_clusters++;
@@ -131,25 +136,27 @@ static int co_zero_entry(Qcow2Checker *c, const L2Walk *w, unsigned i)
     return 0;
 }
 
-/* Is its place nonsense?  *@mended: it has none any more. */
+/* Does it contradict itself?  *@mended: it has no place any more. */
 static int co_check_place(Qcow2Checker *c, const L2Walk *w, unsigned i, Qcow2Entry entry,
-                          bool *bad, bool *mended)
+                          bool *mended)
 {
     int64_t host = entry.descriptor & QCOW2_OFFSET_MASK;
-    bool overlap = (entry.bitmap >> 32) & entry.bitmap;
-    bool shifted = qcow2_in_cluster(c->s, host) != 0;
     bool has_data = c->s->extended_l2 ? entry.bitmap & BITMAP_ALLOCATED
                                       : !(entry.descriptor & QCOW2_ZERO);
 
     *mended = false;
-    *bad = overlap;
-    if (!c->report || !(overlap || shifted)) {
+    if (!c->report) {
         return 0;
     }
-    qcow2_check_corruption(c, overlap ? "the subcluster bitmap of the cluster at %#" PRIx64
-                                        " contradicts itself"
-                                      : "the cluster at %#" PRIx64 " is not aligned", host);
-    if (overlap || has_data || !(c->fix & QCOW2_FIX_ERRORS)) {
+    if ((entry.bitmap >> 32) & entry.bitmap) {
+        qcow2_check_corruption(c, "the subcluster bitmap of the cluster at %#" PRIx64
+                               " contradicts itself", host);
+    }
+    if (qcow2_in_cluster(c->s, host) == 0) {
+        return 0;
+    }
+    qcow2_check_corruption(c, "the cluster at %#" PRIx64 " is not aligned", host);
+    if (has_data || !(c->fix & QCOW2_FIX_ERRORS)) {
         return 0;
     }
     *mended = true;
@@ -159,10 +166,10 @@ static int co_check_place(Qcow2Checker *c, const L2Walk *w, unsigned i, Qcow2Ent
 static int co_walk_allocated(Qcow2Checker *c, L2Walk *w, unsigned i, Qcow2Entry entry)
 {
     int64_t host = entry.descriptor & QCOW2_OFFSET_MASK;
-    bool bad, mended;
-    int ret = co_check_place(c, w, i, entry, &bad, &mended);
+    bool mended;
+    int ret = co_check_place(c, w, i, entry, &mended);
 
-    if (ret < 0 || mended || bad) {
+    if (ret < 0 || mended) {
         return ret;
     }
     if (c->report && w->active) {
@@ -231,9 +238,9 @@ static int co_walk_l2(Qcow2Checker *c, int64_t offset, bool active)
 
 static int co_walk_l1_entry(Qcow2Checker *c, uint64_t entry, bool active)
 {
-    int64_t offset = entry & QCOW2_OFFSET_MASK;
+    int64_t offset = entry & QCOW2_OFFSET_MASK; /* 0 only in a damaged one: it is the header */
 
-    if (!offset) {
+    if (!entry) {
         return 0;
     }
     if (c->report && (entry & QCOW2_L1_RESERVED)) {

@@ -17,9 +17,6 @@
 
 #include <errno.h>
 
-#pragma weak co_qcow2_read_compressed
-#pragma weak co_qcow2_write_compressed
-
 /* --- host clusters ------------------------------------------------------------------------ */
 
 int co_qcow2_read_host(BlockNode *node, int64_t host, const IoSlice *data)
@@ -116,9 +113,6 @@ static int co_read_inflated(BlockNode *node, int64_t offset, const Qcow2Run *run
     Qcow2HostIo io;
     int ret;
 
-    if (!co_qcow2_read_compressed) {
-        return -ENOTSUP;
-    }
     qcow2_compressed_place(s, run->entry, &host, &bytes);
     qcow2_host_io_begin(s, &io, host, bytes);
     ret = co_qcow2_read_compressed(node, run->entry, qcow2_in_cluster(s, offset), data);
@@ -199,7 +193,7 @@ int qcow2_co_write(BlockNode *node, int64_t offset, const IoSlice *data, unsigne
     int ret = qcow2_state(node)->broken ? -EIO : 0;
 
     if (ret == 0 && (flags & BLOCK_COMPRESSED)) {
-        return co_qcow2_write_compressed ? co_qcow2_write_compressed(node, offset, data) : -ENOTSUP;
+        return co_qcow2_write_compressed(node, offset, data);
     }
     for (size_t done = 0; done < data->len && ret == 0; done += piece) {
         IoSlice rest = io_slice_sub(data, done, data->len - done);
