@@ -129,24 +129,28 @@ static BlockNode *co_open_probed(json_t *protocol, BlockNode *parent, GError **e
 
 /* --- the backing file --------------------------------------------------------------------- */
 
-/* Do the options describe a format (or a filter) on another node? */
-static bool has_child(json_t *options)
+/* Of options that the image gives as "json:": as they are, but for what they leave out. */
+static BlockNode *co_open_json_name(json_t *options, const char *format, BlockNode *parent,
+                                    GError **errp)
 {
-    return json_object_get(options, "file") || json_object_get(options, "image");
+    json_t *file = json_object_get(options, "file");
+
+    if (format && (file || json_object_get(options, "image"))) {
+        json_object_set_new(options, "driver", json_string(format));
+    }
+    if (!json_object_get(options, "driver") && json_is_object(file)) {
+        return co_open_probed(file, parent, errp);
+    }
+    return co_open_json(options, parent, errp);
 }
 
-static BlockNode *co_open_described(json_t *options, const char *format, BlockNode *parent,
-                                    GError **errp)
+/* @options are those of a protocol. */
+static BlockNode *co_open_on_protocol(json_t *options, const char *format, BlockNode *parent,
+                                      GError **errp)
 {
     json_t *whole;
     BlockNode *node;
 
-    if (has_child(options)) {
-        if (format || !json_object_get(options, "driver")) {
-            json_object_set_new(options, "driver", json_string(format ? format : "raw"));
-        }
-        return co_open_json(options, parent, errp);
-    }
     if (!format) {
         return co_open_probed(options, parent, errp);
     }
@@ -154,6 +158,13 @@ static BlockNode *co_open_described(json_t *options, const char *format, BlockNo
     node = co_open_json(whole, parent, errp);
     json_decref(whole);
     return node;
+}
+
+/* Do they describe a node that stands on another one, or whatever the image wants? */
+static bool stands_alone(const char *name, const json_t *options, const char *format)
+{
+    return g_str_has_prefix(name, "json:") &&
+           (!format || json_object_get(options, "file") || json_object_get(options, "image"));
 }
 
 static bool check_format(const char *format, GError **errp)
@@ -176,7 +187,9 @@ static BlockNode *co_open_named(BlockNode *node, const char *name, const char *f
     }
     options = co_block_filename_parse(resolved, errp);
     if (options && co_image_folders_check(options, errp)) {
-        backing = co_open_described(options, format, node, errp);
+        backing = stands_alone(resolved, options, format)
+                      ? co_open_json_name(options, format, node, errp)
+                      : co_open_on_protocol(options, format, node, errp);
     }
     json_decref(options);
     return backing;

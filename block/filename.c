@@ -168,7 +168,7 @@ static json_t *parse_nbd_uri(const char *name, GError **errp)
     const char *path, *host;
 
     if (!uri) {
-        tm_error_set(errp, "Invalid URI '%s'", name);
+        tm_error_set(errp, "No valid URL specified");
         return NULL;
     }
     path = g_uri_get_path(uri);
@@ -177,13 +177,13 @@ static json_t *parse_nbd_uri(const char *name, GError **errp)
     socket = socket_of(uri);
     if (strcmp(g_uri_get_scheme(uri), "nbd+unix") == 0) {
         if (!socket || (host && host[0])) {
-            tm_error_set(errp, "URI must have a socket path and no host: '%s'", name);
+            tm_error_set(errp, "No valid URL specified");
             return NULL;
         }
         return nbd_options(unix_server(socket), path, errp);
     }
     if (!host || !host[0] || socket) {
-        tm_error_set(errp, "URI must have a host and no socket path: '%s'", name);
+        tm_error_set(errp, "No valid URL specified");
         return NULL;
     }
     port = g_uri_get_port(uri) > 0 ? g_strdup_printf("%d", g_uri_get_port(uri))

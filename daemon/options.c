@@ -19,6 +19,7 @@ static const OptionStep step_table[] = {
     {.name = "blockdev", .co_fn = co_step_blockdev},
     {.name = "chardev", .co_fn = co_step_chardev},
     {.name = "export", .co_fn = co_step_export},
+    {.name = "image-folders", .co_fn = co_step_image_folders, .first = true},
     {.name = "monitor", .co_fn = co_step_monitor},
     {.name = "nbd-server", .co_fn = co_step_nbd_server},
     {.name = "object", .co_fn = co_step_object},
@@ -33,9 +34,10 @@ static const struct option long_options[] = {
     {"blockdev", required_argument, NULL, OPTION_STEPS + 0},
     {"chardev", required_argument, NULL, OPTION_STEPS + 1},
     {"export", required_argument, NULL, OPTION_STEPS + 2},
-    {"monitor", required_argument, NULL, OPTION_STEPS + 3},
-    {"nbd-server", required_argument, NULL, OPTION_STEPS + 4},
-    {"object", required_argument, NULL, OPTION_STEPS + 5},
+    {"image-folders", required_argument, NULL, OPTION_STEPS + 3},
+    {"monitor", required_argument, NULL, OPTION_STEPS + 4},
+    {"nbd-server", required_argument, NULL, OPTION_STEPS + 5},
+    {"object", required_argument, NULL, OPTION_STEPS + 6},
     {0},
 };
 
@@ -66,7 +68,11 @@ static bool read_one(Options *options, int code)
     }
     step = step_table[code - OPTION_STEPS];
     step.arg = optarg;
-    g_array_append_val(options->steps, step);
+    if (step.first) {
+        g_array_prepend_val(options->steps, step);
+    } else {
+        g_array_append_val(options->steps, step);
+    }
     return true;
 }
 

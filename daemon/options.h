@@ -19,6 +19,7 @@ typedef struct OptionStep {
     const char *name; /* "blockdev" */
     const char *arg;  /* of main()'s argv */
     OptionFn *co_fn;
+    bool first;       /* carried out before the others, wherever it stands */
 } OptionStep;
 
 typedef struct Options {

@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "block/image-folders.h"
 #include "daemon/bare-words.h"
 #include "monitor/chardev.h"
 #include "monitor/monitor.h"
@@ -135,4 +136,9 @@ bool co_step_chardev(const char *arg, GError **errp)
 
     json_decref(json);
     return ok;
+}
+
+bool co_step_image_folders(const char *arg, GError **errp)
+{
+    return image_folders_add(arg, errp);
 }
