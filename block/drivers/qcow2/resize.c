@@ -166,7 +166,9 @@ static int co_resize_data_file(BlockNode *node, int64_t size, bool exact, Preall
     Qcow2State *s = qcow2_state(node);
     bool must = exact || s->raw_external;
 
-    mode = mode == PREALLOC_MODE_METADATA ? PREALLOC_MODE_OFF : mode;
+    if (mode == PREALLOC_MODE_METADATA || size <= s->data->node->size) {
+        mode = PREALLOC_MODE_OFF;
+    }
     if (!s->external_data || (size <= s->data->node->size && !must)) {
         return 0;
     }
@@ -268,6 +270,7 @@ int qcow2_co_truncate(BlockNode *node, int64_t size, bool exact, PreallocMode mo
     }
     if (ret == 0 && shrinks) {
         co_cut_tail(node);
+        ret = s->raw_external ? co_resize_data_file(node, size, exact, mode, errp) : 0;
     }
     return ret;
 }
