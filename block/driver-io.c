@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Part of the gate: calls of the driver, in pieces of its limits, with a stand-in for what it cannot do
- * itself (FUA, write-zeroes); see driver-io.h.
+ * Part of the gate: calls of the driver, in pieces of its limits, with a stand-in for what it
+ * cannot do itself (FUA, write-zeroes); see driver-io.h.
  */
 #include "block/driver-io.h"
 

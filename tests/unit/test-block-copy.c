@@ -567,7 +567,7 @@ static void co_little_room(void *opaque)
         .copy = cbw_node_copy(cbw), .max_workers = 2, .max_chunk = 65536, .limit = &limit,
         .progress = &progress, .notify = ignore,
     });
-    mem_disk(copy)->slow_ns = 5000000;
+    mem_disk(copy)->slow_ns = 100000000;
     co_guest_start(&guest, cbw, disk);
     while (!copier_done(copier)) {
         copier_pump(copier);

@@ -116,9 +116,15 @@ def do_backup(d, device, target, job_id='j', sync='full', **kw):
 
 
 def release(d, id='j', speed=0):
-    """Lets a job go that was started with speed=HOLD, if it has not come to its end without."""
-    reply = d.execute('block-job-set-speed', device=id, speed=speed)
-    assert 'return' in reply or (job(d, id) or {}).get('status') not in ('running', 'paused'), reply
+    """Lets a job go that was started with speed=HOLD, if it has not come to its end without. QEMU
+    loses the new limit where the job is just about to wait for the old one: then it is told again."""
+    def goes():
+        reply = d.execute('block-job-set-speed', device=id, speed=speed)
+        now = job(d, id)
+        assert 'return' in reply or (now or {}).get('status') not in ('running', 'paused'), reply
+        return speed or not now or now['status'] != 'running' or now['current-progress'] > before
+    before = (job(d, id) or {'current-progress': 0})['current-progress']
+    wait_until(goes, f'job {id} goes on')
 
 
 def action(type, **data):
