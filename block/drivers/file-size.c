@@ -198,3 +198,8 @@ const BlockImageOps file_image_ops = {
     .co_allocated_size = file_co_allocated_size,
     .co_create = file_co_create,
 };
+
+const BlockImageOps host_device_image_ops = {
+    .co_truncate = file_co_truncate,
+    .co_allocated_size = file_co_allocated_size,
+};

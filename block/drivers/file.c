@@ -161,17 +161,19 @@ static const BlockPermOps file_perm_ops = {
     .co_discard = file_co_discard, .co_flush = file_co_flush,                                      \
     .co_block_status = file_co_block_status, .co_get_size = file_co_get_size,                      \
     .refresh_limits = file_refresh_limits, .supports_write_flags = BLOCK_FUA,                      \
-    .supports_write_zeroes_flags = BLOCK_MAY_UNMAP | BLOCK_NO_FALLBACK, .image = &file_image_ops,  \
+    .supports_write_zeroes_flags = BLOCK_MAY_UNMAP | BLOCK_NO_FALLBACK,                            \
     .perm = &file_perm_ops
 
 const BlockDriver block_driver_file = {
     .id = BLOCKDEV_DRIVER_FILE,
     .co_open = file_co_open,
+    .image = &file_image_ops,
     FILE_DRIVER_OPERATIONS,
 };
 
 const BlockDriver block_driver_host_device = {
     .id = BLOCKDEV_DRIVER_HOST_DEVICE,
     .co_open = host_device_co_open,
+    .image = &host_device_image_ops,
     FILE_DRIVER_OPERATIONS,
 };

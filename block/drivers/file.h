@@ -63,7 +63,7 @@ void file_forget_data(FileState *s);
 
 /* Size (file-size.c). */
 int64_t file_co_get_size(BlockNode *node);
-extern const BlockImageOps file_image_ops;
+extern const BlockImageOps file_image_ops, host_device_image_ops;
 
 /* Sets a regular file's length (falloc, full: growing only).  Blocks: in a worker. */
 int file_resize(int fd, int64_t old_size, int64_t size, PreallocMode prealloc, GError **errp);

@@ -199,12 +199,8 @@ static int co_walk_entry(Qcow2Checker *c, L2Walk *w, unsigned i)
         walk_compressed(c, w, entry);
         return 0;
     }
-    if (c->report) {
-        uint64_t zero = c->s->extended_l2 ? QCOW2_ZERO : 0;
-        if (entry.descriptor & (QCOW2_L2_RESERVED | zero)) {
-            qcow2_check_corruption(c, "reserved bits are set in L2 entry %#" PRIx64,
-                                   entry.descriptor);
-        }
+    if (c->report && (entry.descriptor & QCOW2_L2_RESERVED)) {
+        qcow2_check_corruption(c, "reserved bits are set in L2 entry %#" PRIx64, entry.descriptor);
     }
     if (has_place(c->s, entry)) {
         return co_walk_allocated(c, w, i, entry);
@@ -314,12 +310,16 @@ static int co_walk_snapshots(Qcow2Checker *c)
 static void count_refblock(Qcow2Checker *c, uint32_t i, int64_t offset)
 {
     int64_t cluster = offset >> c->s->cluster_bits;
+    uint32_t *count;
 
+    if (cluster < c->first || cluster >= c->end) {
+        return;
+    }
+    count = &c->counts[cluster - c->first];
+    c->rebuild |= *count != 0; /* even if the width of refcounts cannot say so */
     qcow2_check_reference(c, offset, c->s->cluster_size);
-    if (cluster >= c->first && cluster < c->end && c->counts[cluster - c->first] != 1) {
-        c->rebuild = true;
-        qcow2_check_corruption(c, "refcount block %u is used %u times", i,
-                               c->counts[cluster - c->first]);
+    if (*count != 1) {
+        qcow2_check_corruption(c, "refcount block %u is used %u times", i, *count);
     }
 }
 
