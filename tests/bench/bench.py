@@ -21,11 +21,13 @@ import machine                          # noqa: E402
 import options                          # noqa: E402
 import table                            # noqa: E402
 from disks import Disks, NoRoom         # noqa: E402
+from images import Images               # noqa: E402
 from limits import Limit                # noqa: E402
 from row import Bench                   # noqa: E402
-import rows_guest, rows_merge, rows_nbd, rows_pull, rows_push   # noqa: E402,E401
+import rows_guest, rows_merge, rows_nbd, rows_pull, rows_push, rows_qcow2   # noqa: E402,E401
 
-ROWS = [*rows_push.ROWS, *rows_nbd.ROWS, *rows_guest.ROWS, *rows_pull.ROWS, *rows_merge.ROWS]
+ROWS = [*rows_push.ROWS, *rows_nbd.ROWS, *rows_guest.ROWS, *rows_pull.ROWS, *rows_merge.ROWS,
+        *rows_qcow2.ROWS]
 
 
 def measure(row, bench, o):
@@ -71,16 +73,17 @@ def work_folder():
 def bench_all(o, about):
     with contextlib.ExitStack() as stack:
         work = stack.enter_context(work_folder())
-        disks = limit = None
+        disks = limit = images = None
         if any(row.needs_disks for row in o.rows):
             disks = stack.enter_context(Disks(work, o.size, o.plain, o.folder))
             limit = stack.enter_context(Limit(disks))
+            images = stack.enter_context(Images(disks))
             about['disks'] = f'{o.size // MiB} MiB each, {disks.note}'
             about['limit'] = f'{limit.note} (only the guest rows)'
         about['runs'] = f'{o.runs}, rates over {o.seconds:g} s'
         print(*(f'{key + ":":13}{value}' for key, value in about.items()), '', table.head(),
               sep='\n', flush=True)
-        bench = Bench(disks, limit, o.seconds, merges=5, bits=2_500 if o.quick else 25_000)
+        bench = Bench(disks, limit, images, o.seconds, merges=5, bits=2_500 if o.quick else 25_000)
         done = []
         for row in o.rows:
             lines = measure(row, bench, o)

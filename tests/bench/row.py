@@ -6,16 +6,17 @@ from typing import Callable, Optional
 
 @dataclass
 class Figure:
-    """One line of the table. Units MB/s and IOPS want to be high, ms and s want to be low. goal:
-    the least ratio that issue 2 asks for."""
+    """One line of the table. Units MB/s, IOPS and % want to be high, ms and s want to be low. goal:
+    the least ratio that the issues ask for; least: the least that ours may be by itself."""
     key: str
     title: str
     unit: str
     goal: Optional[float] = None
+    least: Optional[float] = None
 
     def ratio(self, ours, theirs):
         """How many times better ours is: above 1 ours is better, whichever way the unit goes."""
-        better, worse = (ours, theirs) if self.unit in ('MB/s', 'IOPS') else (theirs, ours)
+        better, worse = (ours, theirs) if self.unit in ('MB/s', 'IOPS', '%') else (theirs, ours)
         return better / worse if worse else float('inf')
 
 
@@ -35,9 +36,10 @@ class Row:
 
 @dataclass
 class Bench:
-    """What a row is given: the disks, their limit, and how long to measure."""
+    """What a row is given: the disks, their limit, the images, and how long to measure."""
     disks: object
     limit: object
+    images: object
     seconds: float
     merges: int
     bits: int

@@ -19,7 +19,7 @@ def lines(row, ours, theirs, limits):
     for figure in row.figures:
         key = figure.key
         yield {'row': row.name, 'figure': key, 'title': figure.title, 'unit': figure.unit,
-               'goal': figure.goal,
+               'goal': figure.goal, 'least': figure.least,
                'ours': our_values[key], 'theirs': their_values[key], 'limit': limit.get(key),
                'ratio': figure.ratio(our_values[key], their_values[key]),
                'cpu-ours': our_cpu, 'cpu-theirs': their_cpu,
@@ -27,7 +27,8 @@ def lines(row, ours, theirs, limits):
 
 
 def missed(line):
-    return line['goal'] is not None and line['ratio'] < line['goal']
+    goal, least = line['goal'], line['least']
+    return goal is not None and line['ratio'] < goal or least is not None and line['ours'] < least
 
 
 def head():
@@ -43,10 +44,19 @@ def text(line):
     return _COLUMNS.format(
         line['title'], line['unit'], _number(line['ours']), _number(line['theirs']),
         f"{line['ratio']:.2f}",
-        '' if line['goal'] is None else f"{line['goal']:.1f}{'!' if missed(line) else ' '}",
+        _goal(line),
         '' if line['limit'] is None else _number(line['limit']),
         f"{line['cpu-ours']:.2f} s" if first else '',
         f"{line['cpu-theirs']:.2f} s" if first else '').rstrip()
+
+
+def _goal(line):
+    """The ratio, or the value with its unit, that is asked for."""
+    if line['least'] is not None:
+        goal = f"{line['least']:g} {line['unit']}"
+    else:
+        goal = '' if line['goal'] is None else f"{line['goal']:.1f}"
+    return goal and goal + ('!' if missed(line) else ' ')
 
 
 def _number(value):
