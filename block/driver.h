@@ -55,6 +55,11 @@ typedef struct BlockImageOps {
     /* Bytes in which the image allocates space.  Any loop; must not yield. */
     int64_t (*cluster_size)(const BlockNode *node);
     /*
+     * Adds what the format has to tell: clusters, flags, the backing file's name, format-specific.
+     * Loop 0, without the control lock, while requests run: must not yield.
+     */
+    void (*fill_info)(const BlockNode *node, ImageInfo *info);
+    /*
      * The node becomes read-only: puts all that the driver holds into the image, persistent bitmaps
      * too, as closing does.  Node's loop, drained.  Missing: bitmaps are stored, and it is flushed.
      */

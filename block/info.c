@@ -62,7 +62,7 @@ static bool has_dirty_flag(const BlockNode *node)
     while (filtered(node) || (node->driver->id == BLOCKDEV_DRIVER_RAW && node->file)) {
         node = node->file->node;
     }
-    return is_host_file(node);
+    return is_host_file(node) || (node->driver->image && node->driver->image->fill_info);
 }
 
 static ImageInfoSpecific *format_specific(const BlockNode *node)
@@ -86,9 +86,31 @@ static ImageInfo *image_info(const BlockNode *node, BlockInfoSizes *sizes)
     image->format = g_strdup(BlockdevDriver_name(node->driver->id));
     image->virtual_size = (node->size + SECTOR - 1) / SECTOR * SECTOR;
     image->has_dirty_flag = has_dirty_flag(node);
+    image->cluster_size = block_node_cluster_size(node);
+    image->has_cluster_size = image->cluster_size > 0;
     image->format_specific = format_specific(node);
+    if (node->driver->image && node->driver->image->fill_info) {
+        node->driver->image->fill_info(node, image);
+    }
     ask_later(sizes, node, image);
     return image;
+}
+
+static const BlockNode *backing(const BlockNode *node)
+{
+    for (guint i = 0; i < node->children->len; i++) {
+        const BlockChild *child = node->children->pdata[i];
+
+        if (child->role & BLOCK_ROLE_COW) {
+            return child->node;
+        }
+    }
+    return NULL;
+}
+
+static const BlockNode *below(const BlockNode *node)
+{
+    return filtered(node) ? filtered(node) : backing(node);
 }
 
 /* The images below, each inside the one above; returns how many. */
@@ -96,7 +118,7 @@ static int64_t add_images_below(const BlockNode *node, ImageInfo *image, BlockIn
 {
     int64_t depth = 0;
 
-    while ((node = filtered(node))) {
+    while ((node = below(node))) {
         image->backing_image = image_info(node, sizes);
         image = image->backing_image;
         depth++;
@@ -121,6 +143,7 @@ BlockDeviceInfo *block_device_info(const BlockNode *node, bool flat, BlockInfoSi
     info->file = g_strdup(node->filename);
     info->node_name = g_strdup(node->name);
     info->ro = block_node_is_read_only(node);
+    info->backing_file = backing(node) ? g_strdup(backing(node)->filename) : NULL;
     info->drv = g_strdup(BlockdevDriver_name(node->driver->id));
     info->active = true;
     info->detect_zeroes = node->options.detect_zeroes;

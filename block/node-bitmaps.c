@@ -44,8 +44,7 @@ DirtyBitmap *block_bitmap_lookup(const char *node_name, const char *bitmap_name,
     return bitmap;
 }
 
-/* The cluster size of what the filters on it show; 0: it has none. */
-static int64_t cluster_size(const BlockNode *node)
+int64_t block_node_cluster_size(const BlockNode *node)
 {
     while (!node->driver->image || !node->driver->image->cluster_size) {
         if (!node->file ||
@@ -59,7 +58,7 @@ static int64_t cluster_size(const BlockNode *node)
 
 uint32_t block_node_default_granularity(const BlockNode *node)
 {
-    int64_t size = cluster_size(node);
+    int64_t size = block_node_cluster_size(node);
 
     return size ? CLAMP(size, MIN_DEFAULT_GRANULARITY, DEFAULT_GRANULARITY) : DEFAULT_GRANULARITY;
 }

@@ -16,6 +16,9 @@ DirtyBitmap *block_node_bitmap_find(const BlockNode *node, const char *name);
 DirtyBitmap *block_bitmap_lookup(const char *node_name, const char *bitmap_name, BlockNode **node,
                                  GError **errp);
 
+/* Bytes in which what the node (or the filters on it) shows is allocated; 0: no such unit. */
+int64_t block_node_cluster_size(const BlockNode *node);
+
 /* QEMU's default for the node: 64 KiB, or its cluster size between 4 KiB and 64 KiB. */
 uint32_t block_node_default_granularity(const BlockNode *node);
 

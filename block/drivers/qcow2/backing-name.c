@@ -13,47 +13,44 @@ bool co_qcow2_open_backing(BlockNode *node, GError **errp)
     return co_block_open_backing(node, h->backing_name, h->backing_format, errp);
 }
 
-/* The names that are in force; on failure those from before. */
+static void set_names(Qcow2State *s, char *name, char *format)
+{
+    g_mutex_lock(&s->info_lock);
+    s->header.backing_name = name;
+    s->header.backing_format = format;
+    g_mutex_unlock(&s->info_lock);
+}
+
+/* Takes over both strings; on failure the old names are in force. */
 static int co_write_names(BlockNode *node, char *name, char *format)
 {
     Qcow2State *s = qcow2_state(node);
     char *old_name = s->header.backing_name, *old_format = s->header.backing_format;
     int ret;
 
-    s->header.backing_name = name;
-    s->header.backing_format = format;
+    set_names(s, name, format);
     ret = co_qcow2_header_write(node);
     if (ret == 0) {
         ret = co_qcow2_flush_files(node);
     }
     if (ret < 0) {
-        s->header.backing_name = old_name;
-        s->header.backing_format = old_format;
-    } else {
-        g_free(old_name);
-        g_free(old_format);
+        set_names(s, old_name, old_format);
     }
+    g_free(ret < 0 ? name : old_name);
+    g_free(ret < 0 ? format : old_format);
     return ret;
 }
 
 int co_qcow2_set_backing_name(BlockNode *node, const char *name, const char *format)
 {
     Qcow2State *s = qcow2_state(node);
-    char *new_name = g_strdup(name), *new_format = g_strdup(name ? format : NULL);
     int ret;
 
-    if (name && s->raw_external) {
-        ret = -EINVAL; /* a raw data file is all of the disk */
-    } else if (name && strlen(name) > QCOW2_MAX_BACKING_NAME) {
-        ret = -EINVAL;
-    } else {
-        co_mutex_lock(&s->lock);
-        ret = co_write_names(node, new_name, new_format);
-        co_mutex_unlock(&s->lock);
+    if (name && (s->raw_external || strlen(name) > QCOW2_MAX_BACKING_NAME)) {
+        return -EINVAL; /* a raw data file is all of the disk */
     }
-    if (ret < 0) {
-        g_free(new_name);
-        g_free(new_format);
-    }
+    co_mutex_lock(&s->lock);
+    ret = co_write_names(node, g_strdup(name), g_strdup(name ? format : NULL));
+    co_mutex_unlock(&s->lock);
     return ret;
 }

@@ -7,11 +7,15 @@
 #include "block/drivers/qcow2/bitmaps.h"
 
 struct Qcow2Bitmaps {
-    GPtrArray *entries; /* the directory as it is in the file */
+    /* The directory as it is in the file; replaced as a whole, under info_lock, never changed. */
+    GPtrArray *entries;
 };
 
 /* The entries, those of an image without a directory too; made where needed. */
 GPtrArray *qcow2_bitmaps_list(BlockNode *node);
+
+/* Replaces it (in memory). */
+void qcow2_bitmaps_set(BlockNode *node, GPtrArray *entries);
 
 /* The entry of that name, or NULL; *index, which may be NULL, is its place. */
 Qcow2BitmapEntry *qcow2_bitmaps_find(const GPtrArray *entries, const char *name, guint *index);

@@ -274,8 +274,7 @@ bool co_qcow2_bitmaps_load(BlockNode *node, GError **errp)
     if (!entries) {
         return co_directory_damaged(node, damage, errp);
     }
-    g_ptr_array_unref(qcow2_bitmaps_list(node));
-    qcow2_state(node)->bitmaps->entries = entries;
+    qcow2_bitmaps_set(node, entries);
     co_load_all(node);
     if (!qcow2_writable(node)) {
         set_readonly(node, true);

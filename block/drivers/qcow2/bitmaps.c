@@ -10,13 +10,25 @@
 
 GPtrArray *qcow2_bitmaps_list(BlockNode *node)
 {
-    Qcow2State *s = qcow2_state(node);
+    if (!qcow2_state(node)->bitmaps) {
+        qcow2_bitmaps_set(node, qcow2_bitmap_directory_new());
+    }
+    return qcow2_state(node)->bitmaps->entries;
+}
 
+void qcow2_bitmaps_set(BlockNode *node, GPtrArray *entries)
+{
+    Qcow2State *s = qcow2_state(node);
+    GPtrArray *old = NULL;
+
+    g_mutex_lock(&s->info_lock);
     if (!s->bitmaps) {
         s->bitmaps = g_new0(struct Qcow2Bitmaps, 1);
-        s->bitmaps->entries = qcow2_bitmap_directory_new();
     }
-    return s->bitmaps->entries;
+    old = s->bitmaps->entries;
+    s->bitmaps->entries = entries;
+    g_mutex_unlock(&s->info_lock);
+    g_clear_pointer(&old, g_ptr_array_unref);
 }
 
 const GPtrArray *qcow2_bitmaps_entries(const BlockNode *node)
@@ -30,9 +42,14 @@ void qcow2_bitmaps_free(BlockNode *node)
 {
     Qcow2State *s = qcow2_state(node);
 
-    if (s->bitmaps) {
-        g_ptr_array_unref(s->bitmaps->entries);
-        g_clear_pointer(&s->bitmaps, g_free);
+    struct Qcow2Bitmaps *bitmaps = s->bitmaps;
+
+    if (bitmaps) {
+        g_mutex_lock(&s->info_lock);
+        s->bitmaps = NULL;
+        g_mutex_unlock(&s->info_lock);
+        g_ptr_array_unref(bitmaps->entries);
+        g_free(bitmaps);
     }
 }
 
@@ -130,8 +147,7 @@ static int co_switch_directory(BlockNode *node, const Qcow2BitmapsExt *ext)
 
 int co_qcow2_bitmaps_replace(BlockNode *node, GPtrArray *entries)
 {
-    Qcow2State *s = qcow2_state(node);
-    Qcow2BitmapsExt old = s->header.bitmaps, ext;
+    Qcow2BitmapsExt old = qcow2_state(node)->header.bitmaps, ext;
     int ret = co_write_directory(node, entries, &ext);
 
     if (ret == 0) {
@@ -151,8 +167,7 @@ int co_qcow2_bitmaps_replace(BlockNode *node, GPtrArray *entries)
         return ret;
     }
     co_free_directory(node, &old);
-    g_ptr_array_unref(qcow2_bitmaps_list(node));
-    s->bitmaps->entries = entries;
+    qcow2_bitmaps_set(node, entries);
     return 0;
 }
 

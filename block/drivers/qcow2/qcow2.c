@@ -14,6 +14,7 @@
 #include "block/drivers/qcow2/io.h"
 #include "block/drivers/qcow2/map.h"
 #include "block/drivers/qcow2/options.h"
+#include "block/drivers/qcow2/overlap.h"
 #include "block/drivers/qcow2/refcount.h"
 #include "block/drivers/qcow2/resize.h"
 #include "block/drivers/qcow2/snapshots.h"
@@ -111,6 +112,7 @@ static bool co_repair_dirty(BlockNode *node, GError **errp)
     }
     co_mutex_lock(&s->lock);
     ret = co_qcow2_check(node, QCOW2_FIX_ERRORS | QCOW2_FIX_LEAKS, &result);
+    qcow2_overlap_forget_tables(s);
     co_mutex_unlock(&s->lock);
     if (ret < 0 || result.check_errors) {
         return tm_error_set_errno(errp, ret < 0 ? -ret : EIO, "Could not repair dirty image");
@@ -204,7 +206,10 @@ static void free_state(BlockNode *node)
     qcow2_refcount_close(node);
     g_clear_pointer(&s->l2_cache, qcow2_cache_free);
     g_clear_pointer(&s->refcount_cache, qcow2_cache_free);
+    qcow2_overlap_forget_tables(s);
+    g_mutex_lock(&s->info_lock); /* queries see the names or none */
     qcow2_header_clear(&s->header);
+    g_mutex_unlock(&s->info_lock);
 }
 
 static bool co_open_all(BlockNode *node, const BlockdevOptionsQcow2 *o, GError **errp)
@@ -343,6 +348,7 @@ static const BlockImageOps image_ops = {
     .co_truncate = qcow2_co_truncate,
     .co_allocated_size = qcow2_co_allocated_size,
     .cluster_size = cluster_size,
+    .fill_info = qcow2_fill_info,
     .co_inactivate = co_inactivate,
     .co_set_backing_name = co_qcow2_set_backing_name,
     .co_create = qcow2_co_create,

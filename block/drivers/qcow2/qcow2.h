@@ -129,6 +129,7 @@ typedef struct Qcow2State {
     bool discard_passthrough[QCOW2_DISCARD__MAX];
     bool discard_no_unref;
     unsigned overlap_checks; /* Qcow2Area bits */
+    GHashTable *tables;      /* cluster numbers of L2 tables and refcount blocks; overlap.c */
     uint64_t cache_clean_interval; /* seconds; 0: never */
     struct Qcow2Cleaner *cleaner;  /* cleaner.c */
 
@@ -137,6 +138,12 @@ typedef struct Qcow2State {
     int64_t fresh_from; /* the image file was never written from there on: it reads as zeroes */
     bool sparse_checked, sparse; /* block status asks the file for holes: io-status.c */
     int64_t file_used; /* the image file is in use up to there; what is longer is cut at close */
+
+    /*
+     * Held while header.backing_name, its format, or the list of bitmaps is changed (always under
+     * s->lock too), and by queries, which read them on loop 0.
+     */
+    GMutex info_lock;
 
     /* What the parts beside the core keep; made and freed by them.  NULL: nothing. */
     struct Qcow2Bitmaps *bitmaps; /* bitmaps.c */
@@ -236,6 +243,9 @@ int co_qcow2_corrupt(BlockNode *node, bool fatal, int64_t offset, int64_t bytes,
  * (backing-name.c)
  */
 bool co_qcow2_open_backing(BlockNode *node, GError **errp);
+
+/* For query-named-block-nodes; the operation fill_info of the driver.  (info.c) */
+void qcow2_fill_info(const BlockNode *node, ImageInfo *info);
 
 /* Writes another name into the header, flushed; the operation co_set_backing_name of the driver. */
 int co_qcow2_set_backing_name(BlockNode *node, const char *name, const char *format);
