@@ -200,10 +200,13 @@ static int co_write_zero_run(BlockCopy *copy, int64_t offset, int64_t bytes)
     int ret = 0;
 
     for (int64_t n; bytes > 0 && ret == 0; offset += n, bytes -= n) {
+        /* A target with a backing file shall hold the zeroes itself, as any other data. */
+        const BlockNode *base = block_node_backing(copy->target->node);
         BlockStatus status;
 
         n = bytes;
-        if (co_block_status(copy->target, true, offset, n, &status) == 0 && status.bytes > 0) {
+        if (co_block_status_above(copy->target, base, true, offset, n, &status) == 0 &&
+            status.bytes > 0) {
             n = status.bytes;
             if (status.flags & BLOCK_STATUS_ZERO) {
                 continue;

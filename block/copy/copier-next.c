@@ -62,11 +62,14 @@ static void co_ask(void *opaque)
 {
     Copier *c = opaque;
     BlockStatus status;
+    BlockChild *source = c->copy->source;
+    /* sync=top asks for what the top layer itself has. */
+    const BlockNode *base = c->o.only_allocated ? block_node_backing(source->node) : NULL;
     int64_t offset, bytes;
 
     if (next_run(c, &offset, &bytes)) {
         bytes = MIN(bytes, STATUS_BYTES);
-        if (co_block_status(c->copy->source, true, offset, bytes, &status) < 0 ||
+        if (co_block_status_above(source, base, true, offset, bytes, &status) < 0 ||
             status.bytes <= 0) {
             /* Not knowing is no error: the read will tell. */
             status = (BlockStatus){ .flags = BLOCK_STATUS_DATA | BLOCK_STATUS_ALLOCATED,
