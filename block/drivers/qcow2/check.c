@@ -21,6 +21,7 @@
 #include <string.h>
 
 #include "block/drivers/qcow2/header.h"
+#include "block/drivers/qcow2/overlap.h"
 #include "block/drivers/qcow2/refcount.h"
 
 #define MAX_MESSAGES 32
@@ -305,6 +306,7 @@ static int co_check(BlockNode *node, unsigned fix, Qcow2CheckResult *result,
     if (fix) { /* there may be free clusters where there were none */
         s->free_cluster_hint = 0;
         s->free_byte_offset = 0;
+        qcow2_overlap_forget_tables(s);
     }
     return ret;
 }

@@ -10,6 +10,7 @@
  */
 #include "block/drivers/qcow2/bytes.h"
 #include "block/drivers/qcow2/map.h"
+#include "block/drivers/qcow2/overlap.h"
 #include "block/drivers/qcow2/refcount.h"
 #include "util/error.h"
 
@@ -23,6 +24,7 @@ void qcow2_l1_set(Qcow2State *s, uint32_t index, uint64_t entry)
     bool clean = s->l1_dirty_first == s->l1_dirty_end;
 
     s->l1[index] = entry;
+    qcow2_overlap_add_table(s, entry & QCOW2_OFFSET_MASK);
     s->l1_dirty_first = clean ? index : MIN(s->l1_dirty_first, index);
     s->l1_dirty_end = clean ? index + 1 : MAX(s->l1_dirty_end, index + 1);
 }

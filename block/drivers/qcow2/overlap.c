@@ -3,7 +3,9 @@
  * Overlap checks; see overlap.h.
  *
  * Each kind of area is looked for in what is in memory: the header's numbers, the L1 table, the
- * refcount table, the snapshots.  Only "inactive-l2" would need the tables of snapshots from the
+ * refcount table, the snapshots.  L1 and the refcount table are long; s->tables holds the clusters
+ * that they name (or named), so that a write elsewhere, which is every write, is let through
+ * without looking at them.  Only "inactive-l2" would need the tables of snapshots from the
  * file; they are read for it, each time, as QEMU does.
  */
 #include "block/drivers/qcow2/overlap.h"
@@ -32,6 +34,57 @@ static bool hits_entries(const Qcow2State *s, const Write *w, const uint64_t *ta
 {
     for (uint32_t i = 0; i < entries; i++) {
         if (hits(w, table[i] & mask, s->cluster_size)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void add_entries(const Qcow2State *s, GHashTable *set, const uint64_t *table,
+                        uint32_t entries, uint64_t mask)
+{
+    for (uint32_t i = 0; i < entries; i++) {
+        if (table[i] & mask) {
+            g_hash_table_add(set, GSIZE_TO_POINTER((table[i] & mask) >> s->cluster_bits));
+        }
+    }
+}
+
+static GHashTable *collect_tables(const Qcow2State *s)
+{
+    GHashTable *set = g_hash_table_new(NULL, NULL);
+
+    add_entries(s, set, s->l1, s->header.l1_size, QCOW2_OFFSET_MASK);
+    add_entries(s, set, s->refcount_table, s->refcount_table_size, QCOW2_REFTABLE_OFFSET_MASK);
+    return set;
+}
+
+void qcow2_overlap_add_table(Qcow2State *s, int64_t offset)
+{
+    if (s->tables && offset) {
+        g_hash_table_add(s->tables, GSIZE_TO_POINTER(offset >> s->cluster_bits));
+    }
+}
+
+void qcow2_overlap_forget_tables(Qcow2State *s)
+{
+    g_clear_pointer(&s->tables, g_hash_table_destroy);
+}
+
+/* False: no L2 table or refcount block is there; else a closer look is needed. */
+static bool may_hit_tables(Qcow2State *s, const Write *w)
+{
+    int64_t first = w->offset >> s->cluster_bits;
+    int64_t last = (w->offset + w->bytes - 1) >> s->cluster_bits;
+
+    if (!s->l1 || !s->refcount_table) {
+        return true;
+    }
+    if (!s->tables) {
+        s->tables = collect_tables(s);
+    }
+    for (int64_t cluster = first; cluster <= last; cluster++) {
+        if (g_hash_table_contains(s->tables, GSIZE_TO_POINTER(cluster))) {
             return true;
         }
     }
@@ -97,8 +150,11 @@ static unsigned find_constant(const Qcow2State *s, unsigned areas, const Write *
     return 0;
 }
 
-static unsigned find_cached(const Qcow2State *s, unsigned areas, const Write *w)
+static unsigned find_cached(Qcow2State *s, unsigned areas, const Write *w)
 {
+    if ((areas & (QCOW2_AREA_ACTIVE_L2 | QCOW2_AREA_REFCOUNT_BLOCK)) && !may_hit_tables(s, w)) {
+        areas &= ~(QCOW2_AREA_ACTIVE_L2 | QCOW2_AREA_REFCOUNT_BLOCK);
+    }
     if ((areas & QCOW2_AREA_ACTIVE_L2) && s->l1 &&
         hits_entries(s, w, s->l1, s->header.l1_size, QCOW2_OFFSET_MASK)) {
         return QCOW2_AREA_ACTIVE_L2;
@@ -127,7 +183,7 @@ static const char *area_name(unsigned area)
 
 static int co_find(BlockNode *node, unsigned areas, const Write *w, unsigned *found)
 {
-    const Qcow2State *s = qcow2_state(node);
+    Qcow2State *s = qcow2_state(node);
     int ret = 0;
 
     *found = find_constant(s, areas, w);

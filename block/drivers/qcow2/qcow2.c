@@ -112,7 +112,6 @@ static bool co_repair_dirty(BlockNode *node, GError **errp)
     }
     co_mutex_lock(&s->lock);
     ret = co_qcow2_check(node, QCOW2_FIX_ERRORS | QCOW2_FIX_LEAKS, &result);
-    qcow2_overlap_forget_tables(s);
     co_mutex_unlock(&s->lock);
     if (ret < 0 || result.check_errors) {
         return tm_error_set_errno(errp, ret < 0 ? -ret : EIO, "Could not repair dirty image");

@@ -10,6 +10,7 @@
  * there nothing is in use, so a crash before the header is written leaves nothing behind.
  */
 #include "block/drivers/qcow2/bytes.h"
+#include "block/drivers/qcow2/overlap.h"
 #include "block/drivers/qcow2/refcount.h"
 #include "util/range.h"
 
@@ -37,6 +38,7 @@ static int co_hook_up(BlockNode *node, uint64_t index, int64_t offset)
                               sizeof(entry));
     if (ret == 0) {
         s->refcount_table[index] = offset;
+        qcow2_overlap_add_table(s, offset);
         ret = co_qcow2_flush_files(node);
     }
     return ret;
@@ -243,6 +245,7 @@ static int co_grow_table(BlockNode *node, uint64_t last_index)
     g_free(s->refcount_table);
     s->refcount_table = table;
     s->refcount_table_size = area.entries;
+    qcow2_overlap_forget_tables(s);
     co_qcow2_free_clusters(node, old_offset, old_bytes, QCOW2_DISCARD_OTHER);
     return 0;
 }
