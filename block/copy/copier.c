@@ -30,7 +30,9 @@ Copier *copier_new(const CopierOptions *options)
 
     c->o = *options;
     c->copy = options->copy;
-    c->unit = MAX(c->copy->block_size, MIN(c->copy->cluster_size, COPY_MAX_IO));
+    /* A compressed cluster is written whole, so that it is read whole. */
+    c->unit = MAX(c->copy->block_size, MIN(c->copy->cluster_size,
+                                           c->o.compress ? 2 * COPY_MAX_IO : COPY_MAX_IO));
     c->chunk_max = MAX(c->unit, COPY_MAX_IO);
     if (options->max_chunk) {
         c->chunk_max = MAX(c->unit, MIN(c->chunk_max, align_down(options->max_chunk, c->unit)));

@@ -7,7 +7,8 @@
  * place: to write it again means to write another one and to point the L2 entry to that.
  *
  * Packing and unpacking runs in the worker pool, for many clusters at a time; a single write of
- * many clusters is spread over coroutines, too.  Memory: each request holds the compressed bytes
+ * many clusters is spread over coroutines, too.  What is no whole cluster is written plainly (a
+ * backup under load stores single blocks that the guest is about to overwrite).  Memory: each request holds the compressed bytes
  * (at most two clusters) on its own; the unpacked cluster is there only while a worker runs.
  */
 #include "block/drivers/qcow2/compress.h"
@@ -231,24 +232,10 @@ static void co_writer(void *opaque)
     co_queue_wake_all(&w->ended);
 }
 
-static bool is_cluster_write(const BlockNode *node, int64_t offset, size_t len)
-{
-    const Qcow2State *s = qcow2_state(node);
-
-    return qcow2_in_cluster(s, offset) == 0 &&
-           (qcow2_in_cluster(s, len) == 0 || offset + (int64_t)len >= s->header.size);
-}
-
-int co_qcow2_write_compressed(BlockNode *node, int64_t offset, const IoSlice *data)
+static int co_write_clusters(BlockNode *node, int64_t offset, const IoSlice *data)
 {
     CompressedWrite w = { .node = node, .offset = offset, .data = data };
 
-    if (qcow2_state(node)->external_data) {
-        return -ENOTSUP;
-    }
-    if (!is_cluster_write(node, offset, data->len)) {
-        return -EINVAL;
-    }
     while (w.writers < WRITERS - 1 && w.ret == 0 && w.next < data->len) {
         w.writers++;
         co_start(co_writer, &w);
@@ -259,4 +246,45 @@ int co_qcow2_write_compressed(BlockNode *node, int64_t offset, const IoSlice *da
         co_queue_wait(&w.ended);
     }
     return w.ret;
+}
+
+/* --- the cut ------------------------------------------------------------------------------ */
+
+static int co_write_part(BlockNode *node, int64_t offset, const IoSlice *data, size_t from,
+                         size_t to, bool compressed)
+{
+    IoSlice part = io_slice_sub(data, from, to - from);
+
+    if (from == to) {
+        return 0;
+    }
+    return compressed ? co_write_clusters(node, offset + from, &part)
+                      : qcow2_co_write(node, offset + from, &part, 0);
+}
+
+/* Of the @len bytes at @offset: the whole clusters; the disk's last one counts as whole. */
+static void find_clusters(const Qcow2State *s, int64_t offset, size_t len, size_t *from, size_t *to)
+{
+    int64_t end = offset + len;
+
+    *from = MIN(qcow2_cluster_end(s, offset) - offset, (int64_t)len);
+    end = end >= s->header.size ? end : qcow2_cluster_start(s, end);
+    *to = MAX(end - offset, (int64_t)*from);
+}
+
+int co_qcow2_write_compressed(BlockNode *node, int64_t offset, const IoSlice *data)
+{
+    Qcow2State *s = qcow2_state(node);
+    size_t from, to;
+    int ret;
+
+    if (s->external_data) {
+        return -ENOTSUP;
+    }
+    find_clusters(s, offset, data->len, &from, &to);
+    ret = co_write_part(node, offset, data, 0, from, false);
+    if (ret == 0) {
+        ret = co_write_part(node, offset, data, from, to, true);
+    }
+    return ret < 0 ? ret : co_write_part(node, offset, data, to, data->len, false);
 }

@@ -13,8 +13,8 @@ G_GNUC_WARN_UNUSED_RESULT int co_qcow2_read_compressed(BlockNode *node, uint64_t
                                                        int64_t skip, const IoSlice *data);
 
 /*
- * Writes whole clusters (the last one of the disk may be short) compressed, those that do not get
- * smaller plainly; a write with BLOCK_COMPRESSED.  @offset is cluster-aligned.
+ * A write with BLOCK_COMPRESSED: whole clusters (the last one of the disk may be short) compressed,
+ * those that do not get smaller, and parts of clusters, plainly.  -ENOTSUP with a data file.
  */
 G_GNUC_WARN_UNUSED_RESULT int co_qcow2_write_compressed(BlockNode *node, int64_t offset,
                                                         const IoSlice *data);
