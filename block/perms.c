@@ -178,8 +178,10 @@ static void put_in_force(const NodePerm *np)
     if (np->checked) {
         node->driver->perm->commit(node, np->perm, np->shared);
     }
-    node->perm = np->perm;
-    node->shared = np->shared;
+    if (node->perm != np->perm || node->shared != np->shared) {
+        node->perm = np->perm;
+        node->shared = np->shared;
+    }
     for (unsigned i = 0; i < node->children->len; i++) {
         BlockChild *child = node->children->pdata[i];
 
