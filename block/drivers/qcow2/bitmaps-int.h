@@ -23,6 +23,9 @@ Qcow2BitmapEntry *qcow2_bitmaps_find(const GPtrArray *entries, const char *name,
 /* A copy that can be changed, to be the next directory. */
 GPtrArray *qcow2_bitmaps_copy(BlockNode *node);
 
+/* Says of all persistent bitmaps whether they may change: that of a read-only image may not. */
+void qcow2_bitmaps_set_readonly(BlockNode *node, bool readonly);
+
 /*
  * Makes @entries (taken over) the image's directory, as P2 says; with them on disk (flushed) is
  * everything that was written before.  On failure the old one is in force.  Lock held.

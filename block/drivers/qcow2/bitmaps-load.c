@@ -230,17 +230,6 @@ static int co_mark_in_use(BlockNode *node)
     return co_qcow2_bitmaps_replace(node, entries);
 }
 
-static void set_readonly(BlockNode *node, bool readonly)
-{
-    for (guint i = 0; i < node->bitmaps->len; i++) {
-        DirtyBitmap *bitmap = node->bitmaps->pdata[i];
-
-        if (dirty_bitmap_persistent(bitmap)) {
-            dirty_bitmap_set_readonly(bitmap, readonly);
-        }
-    }
-}
-
 bool co_qcow2_bitmaps_activate(BlockNode *node, GError **errp)
 {
     Qcow2State *s = qcow2_state(node);
@@ -255,7 +244,7 @@ bool co_qcow2_bitmaps_activate(BlockNode *node, GError **errp)
     if (ret < 0) {
         return tm_error_set_errno(errp, -ret, "Can't update bitmap directory");
     }
-    set_readonly(node, false);
+    qcow2_bitmaps_set_readonly(node, false);
     return true;
 }
 
@@ -277,7 +266,7 @@ bool co_qcow2_bitmaps_load(BlockNode *node, GError **errp)
     qcow2_bitmaps_set(node, entries);
     co_load_all(node);
     if (!qcow2_writable(node)) {
-        set_readonly(node, true);
+        qcow2_bitmaps_set_readonly(node, true);
         return true;
     }
     return co_qcow2_bitmaps_activate(node, errp);

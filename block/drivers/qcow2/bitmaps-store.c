@@ -117,19 +117,17 @@ static bool anything_to_store(const BlockNode *node)
 int co_qcow2_bitmaps_store(BlockNode *node)
 {
     Qcow2State *s = qcow2_state(node);
-    int ret;
+    int ret = 0;
 
-    if (!qcow2_writable(node) || s->header.version < 3 || !anything_to_store(node)) {
+    if (!qcow2_writable(node)) {
         return 0;
     }
-    co_mutex_lock(&s->lock);
-    ret = co_store(node);
-    co_mutex_unlock(&s->lock);
-    for (guint i = 0; i < node->bitmaps->len; i++) {
-        if (is_to_be_stored(node->bitmaps->pdata[i])) {
-            dirty_bitmap_set_readonly(node->bitmaps->pdata[i], true);
-        }
+    if (anything_to_store(node)) {
+        co_mutex_lock(&s->lock);
+        ret = co_store(node);
+        co_mutex_unlock(&s->lock);
     }
+    qcow2_bitmaps_set_readonly(node, true);
     return ret;
 }
 

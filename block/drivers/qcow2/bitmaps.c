@@ -173,6 +173,17 @@ int co_qcow2_bitmaps_replace(BlockNode *node, GPtrArray *entries)
 
 /* --- what others ask --- */
 
+void qcow2_bitmaps_set_readonly(BlockNode *node, bool readonly)
+{
+    for (guint i = 0; i < node->bitmaps->len; i++) {
+        DirtyBitmap *bitmap = node->bitmaps->pdata[i];
+
+        if (dirty_bitmap_persistent(bitmap)) {
+            dirty_bitmap_set_readonly(bitmap, readonly);
+        }
+    }
+}
+
 bool qcow2_bitmaps_check_resize(const BlockNode *node, GError **errp)
 {
     const GPtrArray *entries = qcow2_bitmaps_entries(node);

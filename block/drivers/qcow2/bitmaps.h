@@ -17,15 +17,16 @@
 #include "block/drivers/qcow2/qcow2.h"
 
 /*
- * At the end of opening (no lock held): makes the DirtyBitmaps of node->bitmaps from the directory, and marks those
- * in the image in use where it is writable.  A damaged directory is no error: it is reported, and a
+ * At the end of opening (no lock held): makes the DirtyBitmaps of node->bitmaps from the directory,
+ * and marks those in the image in use where it is writable.  A damaged directory is no error: it is reported, and a
  * writable image forgets it, for nobody keeps it up to date.
  */
 bool co_qcow2_bitmaps_load(BlockNode *node, GError **errp);
 
 /*
  * At close, before the caches are written, and before the image becomes read-only (no lock held):
- * stores the persistent bitmaps, in-use cleared.  Those stored are read-only from then on; a second call does nothing.
+ * stores the persistent bitmaps, in-use cleared.  They are read-only from then on; a second call
+ * does nothing.
  * A bitmap that cannot be stored is inconsistent in the file, with a warning; the others are
  * stored all the same.
  */
