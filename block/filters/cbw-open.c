@@ -13,7 +13,8 @@
 /* A unit that is read as a whole must fit in memory. */
 #define MAX_CLUSTER ((int64_t)1 << 30)
 
-static bool cluster_size_of(uint64_t min_cluster_size, int64_t *cluster_size, GError **errp)
+static bool cluster_size_of(const BlockNode *target, uint64_t min_cluster_size,
+                            int64_t *cluster_size, GError **errp)
 {
     int64_t max = is_power_of_two((int64_t)MIN(min_cluster_size, INT64_MAX)) ? MAX_CLUSTER
                                                                            : INT64_MAX;
@@ -28,6 +29,7 @@ static bool cluster_size_of(uint64_t min_cluster_size, int64_t *cluster_size, GE
                                   "min-cluster-size needs to be a power of 2");
     }
     *cluster_size = MAX(DEFAULT_CLUSTER, (int64_t)min_cluster_size);
+    *cluster_size = MAX(*cluster_size, block_node_cluster_size(target));
     return true;
 }
 
@@ -77,8 +79,8 @@ bool cbw_co_open(BlockNode *node, const BlockdevOptions *options, GError **errp)
                              errp) ||
         !(s->target = co_block_open_child(node, o->target, "target", BLOCK_ROLE_DATA, errp)) ||
         !find_bitmap(o, &bitmap, errp) || (bitmap && !check_bitmap(bitmap, errp)) ||
-        !cluster_size_of(o->has_min_cluster_size ? o->min_cluster_size : 0, &copy.cluster_size,
-                         errp)) {
+        !cluster_size_of(s->target->node, o->has_min_cluster_size ? o->min_cluster_size : 0,
+                         &copy.cluster_size, errp)) {
         return false;
     }
     copy.source = node->file;
