@@ -44,7 +44,7 @@ G_GNUC_WARN_UNUSED_RESULT int co_qcow2_link_compressed(BlockNode *node, int64_t 
 
 /*
  * Makes the range read as zeroes by zero clusters (zero.c).  -ENOTSUP where that cannot be: a
- * version 2 image, or a part of a cluster that holds something else.
+ * version 2 image with a backing file, or a part of a cluster that holds something else.
  */
 G_GNUC_WARN_UNUSED_RESULT int co_qcow2_zero_clusters(BlockNode *node, int64_t offset,
                                                      int64_t bytes, unsigned flags);

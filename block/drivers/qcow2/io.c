@@ -56,13 +56,11 @@ int co_qcow2_write_host(BlockNode *node, int64_t host, const IoSlice *data)
 
     if (s->external_data) {
         ret = co_grow_data(node, host + data->len);
-    } else if (G_UNLIKELY(host >= node->file->node->size)) {
-        ret = co_qcow2_corrupt(node, true, host, data->len,
-                               "Data cluster offset %#" PRIx64 " lies behind the end of the file",
-                               host);
     } else {
         ret = co_qcow2_check_overlap(node, 0, host, data->len);
-        if (ret == 0) {
+        if (ret == 0 && G_UNLIKELY(host + (int64_t)data->len > node->file->node->size)) {
+            /* The file was cut short; what it grows by is not all fresh. */
+            s->fresh_from = MAX(s->fresh_from, qcow2_cluster_end(s, host + data->len));
             ret = co_qcow2_file_grow(node, host + data->len);
         }
     }

@@ -37,6 +37,7 @@ typedef struct Change {
     unsigned flags;      /* of write-zeroes */
     Qcow2Discard type;
     bool full;
+    bool zero; /* a write-zeroes, however it is done */
 } Change;
 
 static bool has_room(const Qcow2State *s, Qcow2Entry entry)
@@ -258,7 +259,7 @@ static int co_change(Change *c)
     }
     a.bytes = qcow2_cluster_end(s, c->end) - a.guest;
     co_qcow2_allocation_begin(s, &a);
-    if (c->make == make_zero) {
+    if (c->zero) {
         ret = co_prepare_zero(c);
     }
     while (c->offset < c->end && ret == 0) {
@@ -280,10 +281,15 @@ int co_qcow2_zero_clusters(BlockNode *node, int64_t offset, int64_t bytes, unsig
 {
     Change c = {
         .node = node, .make = make_zero, .offset = offset, .end = offset + bytes, .flags = flags,
-        .type = QCOW2_DISCARD_REQUEST,
+        .type = QCOW2_DISCARD_REQUEST, .zero = true,
     };
 
-    return qcow2_state(node)->header.version < 3 ? -ENOTSUP : co_change(&c);
+    /* Version 2 has no zero clusters; without a backing file unallocated ones do as well. */
+    if (qcow2_state(node)->header.version < 3) {
+        c.make = make_discarded;
+        return qcow2_backing(node) ? -ENOTSUP : co_change(&c);
+    }
+    return co_change(&c);
 }
 
 int co_qcow2_discard_clusters(BlockNode *node, int64_t offset, int64_t bytes, Qcow2Discard type,
