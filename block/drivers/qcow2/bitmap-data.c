@@ -280,7 +280,7 @@ void co_qcow2_bitmap_free(BlockNode *node, const Qcow2BitmapEntry *entry)
     const Qcow2State *s = qcow2_state(node);
     uint8_t *table;
 
-    if (!qcow2_bitmap_table_check(entry, s->cluster_size, NULL) ||
+    if (entry->damaged || !qcow2_bitmap_table_check(entry, s->cluster_size, NULL) ||
         co_read_table(node, entry, &table) < 0) {
         g_warning("Node '%s': the clusters of bitmap '%s' stay in use", node->name, entry->name);
         return;

@@ -28,7 +28,10 @@ G_GNUC_WARN_UNUSED_RESULT int co_qcow2_bitmap_read(BlockNode *node, const Qcow2B
 G_GNUC_WARN_UNUSED_RESULT int co_qcow2_bitmap_write(BlockNode *node, Qcow2BitmapEntry *entry,
                                                     const DirtyBitmap *bitmap);
 
-/* Frees table and data of a bitmap that nothing in the file refers to; what is damaged is leaked. */
+/*
+ * Frees table and data of a bitmap that nothing in the file refers to.  What is damaged is leaked: its
+ * clusters may well be the disk's.
+ */
 void co_qcow2_bitmap_free(BlockNode *node, const Qcow2BitmapEntry *entry);
 
 #endif

@@ -36,6 +36,7 @@ typedef struct Qcow2BitmapEntry {
     uint32_t extra_len;
     char *name;          /* name_len bytes and a NUL; there may be NULs among the bytes */
     uint16_t name_len;
+    bool damaged; /* not in the file: what it says of clusters is not to be believed */
 } Qcow2BitmapEntry;
 
 Qcow2BitmapEntry *qcow2_bitmap_entry_new(const char *name, uint8_t granularity_bits);

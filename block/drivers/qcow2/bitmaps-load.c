@@ -140,7 +140,7 @@ static DirtyBitmap *new_bitmap(const BlockNode *node, const Qcow2BitmapEntry *en
 }
 
 /* Reads the bits; false where the bitmap cannot be used, with a warning. */
-static bool co_load_bits(Loader *loader, const Qcow2BitmapEntry *entry, DirtyBitmap *bitmap)
+static bool co_load_bits(Loader *loader, Qcow2BitmapEntry *entry, DirtyBitmap *bitmap)
 {
     const Qcow2State *s = qcow2_state(loader->node);
     g_autoptr(GError) error = NULL;
@@ -148,6 +148,7 @@ static bool co_load_bits(Loader *loader, const Qcow2BitmapEntry *entry, DirtyBit
 
     if (!qcow2_bitmap_entry_check(entry, disk_size(loader->node), s->cluster_size, &error)) {
         warn_unusable(loader->node, entry, error->message);
+        entry->damaged = true;
         return false;
     }
     if (entry->flags & QCOW2_BITMAP_IN_USE) {
@@ -156,11 +157,12 @@ static bool co_load_bits(Loader *loader, const Qcow2BitmapEntry *entry, DirtyBit
     ret = co_qcow2_bitmap_read(loader->node, entry, bitmap, &loader->budget);
     if (ret < 0) {
         warn_unusable(loader->node, entry, g_strerror(-ret));
+        entry->damaged = true;
     }
     return ret == 0;
 }
 
-static void co_load_one(Loader *loader, const Qcow2BitmapEntry *entry)
+static void co_load_one(Loader *loader, Qcow2BitmapEntry *entry)
 {
     DirtyBitmap *bitmap;
 
