@@ -55,8 +55,8 @@ void qcow2_check_reference(Qcow2Checker *c, int64_t offset, int64_t bytes)
     }
     if (!is_in_file(c, offset, bytes)) {
         if (c->report) {
-            qcow2_check_corruption(c, "a reference goes beyond the end of the file: offset %#" PRIx64
-                                   " size %#" PRIx64, offset, bytes);
+            qcow2_check_corruption(c, "a reference goes beyond the end of the file: offset %#"
+                                   PRIx64 " size %#" PRIx64, offset, bytes);
         }
         return;
     }
@@ -106,7 +106,8 @@ static void walk_compressed(Qcow2Checker *c, L2Walk *w, Qcow2Entry entry)
         return;
     }
     qcow2_compressed_place(c->s, entry.descriptor, &offset, &bytes);
-    offset = entry.descriptor & ((UINT64_C(1) << c->s->csize_shift) - 1); /* bits that must be 0, too */
+    /* With the bits that must be 0. */
+    offset = entry.descriptor & ((UINT64_C(1) << c->s->csize_shift) - 1);
     qcow2_check_reference(c, offset, bytes);
     if (c->report && w->active) {
         c->result->allocated_clusters++;

@@ -300,7 +300,8 @@ static int co_check(BlockNode *node, unsigned fix, Qcow2CheckResult *result,
     c.clusters = (c.file_bytes >> s->cluster_bits) + !!qcow2_in_cluster(s, c.file_bytes);
     c.limit = c.clusters + 1;
     c.max = MIN(s->refcount_max, UINT32_MAX);
-    result->total_clusters = qcow2_cluster_end(s, s->header.size & -INT64_C(512)) >> s->cluster_bits;
+    result->total_clusters =
+        qcow2_cluster_end(s, s->header.size & -INT64_C(512)) >> s->cluster_bits;
     ret = take_memory(&c) ? co_steps(&c) : -ENOMEM;
     free_memory(&c);
     if (fix) { /* there may be free clusters where there were none */

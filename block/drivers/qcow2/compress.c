@@ -8,8 +8,10 @@
  *
  * Packing and unpacking runs in the worker pool, for many clusters at a time; a single write of
  * many clusters is spread over coroutines, too.  What is no whole cluster is written plainly (a
- * backup under load stores single blocks that the guest is about to overwrite).  Memory: each request holds the compressed bytes
- * (at most two clusters) on its own; the unpacked cluster is there only while a worker runs.
+ * backup under load stores single blocks that the guest is about to overwrite).
+ *
+ * Memory: each request holds the compressed bytes (at most two clusters) on its own; the unpacked
+ * cluster is there only while a worker runs.
  */
 #include "block/drivers/qcow2/compress.h"
 
@@ -67,19 +69,11 @@ static int co_fetch(BlockNode *node, uint64_t entry, void **buf, size_t *len)
 {
     Qcow2State *s = qcow2_state(node);
     int64_t offset, bytes;
-    Qcow2HostIo io;
-    int ret;
 
     qcow2_compressed_place(s, entry, &offset, &bytes);
     *len = bytes;
     *buf = g_try_malloc(bytes);
-    if (!*buf) {
-        return -ENOMEM;
-    }
-    qcow2_host_io_begin(s, &io, offset, bytes);
-    ret = co_qcow2_read_file(node, offset, *buf, bytes);
-    qcow2_host_io_end(&io);
-    return ret;
+    return *buf ? co_qcow2_read_file(node, offset, *buf, bytes) : -ENOMEM;
 }
 
 int co_qcow2_read_compressed(BlockNode *node, uint64_t entry, int64_t skip, const IoSlice *data)
