@@ -45,12 +45,10 @@ static bool co_check_loop(const BlockNode *node, const char *name, GError **errp
 
     for (const BlockNode *above = node; above; above = above->opened_for) {
         if (co_same_file(file_of(above), name)) {
-            return tm_error_set(errp, "The backing chain of '%s' leads back to it",
-                                file_of(above));
+            return tm_error_set(errp, "The backing chain of '%s' leads back to it", file_of(above));
         }
         if (++depth >= BLOCK_MAX_CHAIN) {
-            return tm_error_set(errp, "The backing chain has more than %d layers",
-                                BLOCK_MAX_CHAIN);
+            return tm_error_set(errp, "The backing chain has more than %d layers", BLOCK_MAX_CHAIN);
         }
     }
     return true;
@@ -61,8 +59,8 @@ static bool co_check_loop(const BlockNode *node, const char *name, GError **errp
 static int co_read_start(BlockNode *node, uint8_t *buf, GError **errp)
 {
     BlockWork *work = block_work_new();
-    BlockChild *child = co_block_work_attach(work, node, BLOCK_PERM_CONSISTENT_READ,
-                                             BLOCK_PERM_ALL, errp);
+    BlockChild *child =
+        co_block_work_attach(work, node, BLOCK_PERM_CONSISTENT_READ, BLOCK_PERM_ALL, errp);
     size_t len = MIN(node->size, PROBE_BYTES);
     int ret = -EPERM;
 
@@ -79,13 +77,14 @@ static int co_read_start(BlockNode *node, uint8_t *buf, GError **errp)
 }
 
 /*
- * The format of what is in the node: qcow2 by its magic, else raw.  (An image that names no format was
- * made long ago.  Raw is opened for reading only, so that its guest cannot make a qcow2 header there.)
+ * The format of what is in the node: qcow2 by its magic, else raw.  (An image that names no format
+ * was made long ago.  Raw is opened for reading only, so that its guest cannot make a qcow2 header
+ * there.)
  */
 static const char *co_probe(BlockNode *node, GError **errp)
 {
-    static const uint8_t magic[] = { 'Q', 'F', 'I', 0xfb };
-    uint8_t buf[PROBE_BYTES] = { 0 };
+    static const uint8_t magic[] = {'Q', 'F', 'I', 0xfb};
+    uint8_t buf[PROBE_BYTES] = {0};
 
     if (co_read_start(node, buf, errp) < 0) {
         return NULL;
@@ -210,8 +209,7 @@ bool co_block_open_backing(BlockNode *node, const char *name, const char *format
     return child;
 }
 
-BlockdevOptions *co_block_named_file_options(const BlockNode *node, const char *name,
-                                             GError **errp)
+BlockdevOptions *co_block_named_file_options(const BlockNode *node, const char *name, GError **errp)
 {
     g_autofree char *resolved = block_filename_resolve(file_of(node), name, errp);
     json_t *json = resolved ? co_block_filename_parse(resolved, errp) : NULL;

@@ -14,8 +14,8 @@
 
 /*
  * Opens @name, of format @format (NULL: found out by what is in it, qcow2 or raw), as the backing
- * file of @node, for reading, and attaches it as "backing".  While @node is opened, whose own file is open
- * already.  Loop 0, control lock.
+ * file of @node, for reading, and attaches it as "backing".  While @node is opened, whose own file
+ * is open already.  Loop 0, control lock.
  */
 bool co_block_open_backing(BlockNode *node, const char *name, const char *format, GError **errp);
 

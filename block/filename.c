@@ -186,8 +186,8 @@ static json_t *parse_nbd_uri(const char *name, GError **errp)
         tm_error_set(errp, "No valid URL specified");
         return NULL;
     }
-    port = g_uri_get_port(uri) > 0 ? g_strdup_printf("%d", g_uri_get_port(uri))
-                                   : g_strdup(NBD_PORT);
+    port =
+        g_uri_get_port(uri) > 0 ? g_strdup_printf("%d", g_uri_get_port(uri)) : g_strdup(NBD_PORT);
     return nbd_options(inet_server(host, port), path, errp);
 }
 
@@ -307,7 +307,7 @@ static json_t *stringify(json_t *value)
 
 BlockdevOptions *block_options_from_json(json_t *json, GError **errp)
 {
-    SchemaInput keyval = { .mode = SCHEMA_INPUT_KEYVAL };
+    SchemaInput keyval = {.mode = SCHEMA_INPUT_KEYVAL};
     BlockdevOptions *options = BlockdevOptions_parse(json, NULL, NULL);
 
     if (!options) {

@@ -23,7 +23,8 @@ char *block_filename_resolve(const char *image, const char *name, GError **errp)
 
 /*
  * The node that @name stands for, as JSON of BlockdevOptions: that of a protocol, or for "json:{…}"
- * whatever is in it (dotted keys made into objects).  A new reference.  Errors in QEMU's words.  May yield.
+ * whatever is in it (dotted keys made into objects).  A new reference.  Errors in QEMU's words. May
+ * yield.
  */
 json_t *co_block_filename_parse(const char *name, GError **errp);
 

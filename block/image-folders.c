@@ -80,7 +80,7 @@ static bool co_check_member(const char *key, json_t *value, GError **errp);
  */
 bool co_image_folders_check(json_t *options, GError **errp)
 {
-    static const char *const allowed[] = { "file", "host_device", "raw", "qcow2", NULL };
+    static const char *const allowed[] = {"file", "host_device", "raw", "qcow2", NULL};
     const char *driver = json_string_value(json_object_get(options, "driver")), *key;
     json_t *value;
 
@@ -88,8 +88,10 @@ bool co_image_folders_check(json_t *options, GError **errp)
         return true;
     }
     if (driver && !g_strv_contains(allowed, driver)) {
-        return tm_error_set(errp, "An image may not name a node of driver '%s' with "
-                                  "--image-folders", driver);
+        return tm_error_set(errp,
+                            "An image may not name a node of driver '%s' with "
+                            "--image-folders",
+                            driver);
     }
     json_object_foreach(options, key, value)
     {
@@ -102,7 +104,7 @@ bool co_image_folders_check(json_t *options, GError **errp)
 
 static bool co_check_member(const char *key, json_t *value, GError **errp)
 {
-    static const char *const children[] = { "file", "backing", "data-file", NULL };
+    static const char *const children[] = {"file", "backing", "data-file", NULL};
 
     if (json_is_object(value)) {
         return co_image_folders_check(value, errp);

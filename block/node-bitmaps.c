@@ -47,8 +47,7 @@ DirtyBitmap *block_bitmap_lookup(const char *node_name, const char *bitmap_name,
 int64_t block_node_cluster_size(const BlockNode *node)
 {
     while (!node->driver->image || !node->driver->image->cluster_size) {
-        if (!node->file ||
-            !(node->driver->is_filter || node->driver->id == BLOCKDEV_DRIVER_RAW)) {
+        if (!node->file || !(node->driver->is_filter || node->driver->id == BLOCKDEV_DRIVER_RAW)) {
             return 0;
         }
         node = node->file->node;

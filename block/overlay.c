@@ -38,9 +38,9 @@ static bool co_make_file(json_t *file, GError **errp)
     const char *driver = json_string_value(json_object_get(file, "driver"));
 
     return g_strcmp0(driver, "file") != 0 || !filename ||
-           co_create(json_pack("{s:s, s:s, s:i}", "driver", "file", "filename", filename, "size",
-                               0),
-                     block_driver_find(BLOCKDEV_DRIVER_FILE), errp);
+           co_create(
+               json_pack("{s:s, s:s, s:i}", "driver", "file", "filename", filename, "size", 0),
+               block_driver_find(BLOCKDEV_DRIVER_FILE), errp);
 }
 
 /* By its absolute path, so that the name is right wherever the overlay lies. */

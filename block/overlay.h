@@ -6,15 +6,15 @@
 #include "block/node.h"
 
 /*
- * Makes an image of @format in the file @name, as large as @node, whose header names @node's file (by
- * its absolute path) and format.  Loop 0, control lock not held.  May yield.
+ * Makes an image of @format in the file @name, as large as @node, whose header names @node's file
+ * (by its absolute path) and format.  Loop 0, control lock not held.  May yield.
  */
 bool co_block_overlay_make(const char *name, const char *format, const BlockNode *node,
                            GError **errp);
 
 /*
- * The options of the node on it: used as @node is (cache, discard), without a backing file; freed by
- * the caller.  May yield.
+ * The options of the node on it: used as @node is (cache, discard), without a backing file; freed
+ * by the caller.  May yield.
  */
 BlockdevOptions *co_block_overlay_options(const char *name, const char *format,
                                           const char *node_name, const BlockNode *node,

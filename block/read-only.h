@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A live node becomes read-only, as the lower node of an external snapshot does: what it holds goes into
- * the image (persistent bitmaps too), and it gives up its right to write.
+ * A live node becomes read-only, as the lower node of an external snapshot does: what it holds goes
+ * into the image (persistent bitmaps too), and it gives up its right to write.
  */
 #ifndef BLOCK_READ_ONLY_H
 #define BLOCK_READ_ONLY_H

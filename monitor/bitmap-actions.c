@@ -51,8 +51,8 @@ static bool check_add(const BlockDirtyBitmapAdd *args, BlockNode **node, uint32_
     if (!*node) {
         return false;
     }
-    *granularity = args->has_granularity ? args->granularity
-                                         : block_node_default_granularity(*node);
+    *granularity =
+        args->has_granularity ? args->granularity : block_node_default_granularity(*node);
     if (!block_bitmap_check_granularity(*granularity, errp)) {
         return false;
     }
@@ -123,8 +123,8 @@ static bool co_remove_stored(BlockNode *node, const DirtyBitmap *bitmap, GError 
 
 /*
  * It stays where it is, so that its name is not free, and is kept from later actions.  One that is
- * stored is taken out of the image at once, while there can still be an error; if that is undone, it
- * is as if it had been added anew, and stored when the image is closed.
+ * stored is taken out of the image at once, while there can still be an error; if that is undone,
+ * it is as if it had been added anew, and stored when the image is closed.
  */
 static bool co_remove_prepare(Action *action, JobTxn *group, GError **errp)
 {

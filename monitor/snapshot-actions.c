@@ -2,8 +2,8 @@
 /*
  * External snapshots as actions of a transaction.
  *
- * While the graph is drained the overlay is put above the node.  When all went well the node becomes read-only,
- * which stores its persistent bitmaps: they are of the instant of the snapshot.
+ * While the graph is drained the overlay is put above the node.  When all went well the node
+ * becomes read-only, which stores its persistent bitmaps: they are of the instant of the snapshot.
  */
 #include "block/child.h"
 #include "block/control.h"
@@ -107,8 +107,7 @@ static bool co_snapshot_prepare(Action *action, JobTxn *group, GError **errp)
         return false;
     }
     snapshot->overlay = block_node_lookup(args->overlay, errp);
-    return snapshot->overlay &&
-           co_block_snapshot_append(snapshot->node, snapshot->overlay, errp);
+    return snapshot->overlay && co_block_snapshot_append(snapshot->node, snapshot->overlay, errp);
 }
 
 const ActionOps snapshot_action = {
@@ -170,8 +169,8 @@ static bool co_sync_before(const void *opaque, GError **errp)
 static BlockNode *co_open_overlay(const BlockdevSnapshotSync *args, const BlockNode *node,
                                   GError **errp)
 {
-    BlockdevOptions *options = co_block_overlay_options(
-        args->snapshot_file, overlay_format(args), args->snapshot_node_name, node, errp);
+    BlockdevOptions *options = co_block_overlay_options(args->snapshot_file, overlay_format(args),
+                                                        args->snapshot_node_name, node, errp);
     BlockNode *overlay = options ? co_block_node_open(options, errp) : NULL;
 
     BlockdevOptions_free(options);

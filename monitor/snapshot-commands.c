@@ -64,14 +64,14 @@ static bool check_image(BlockNode *root, BlockNode *image, const ChangeBackingFi
 }
 
 /*
- * The format in the header is that of the backing file in use.  (QEMU writes the image's own there, so
- * that an image on a raw one cannot be opened any more.)
+ * The format in the header is that of the backing file in use.  (QEMU writes the image's own there,
+ * so that an image on a raw one cannot be opened any more.)
  */
 static bool co_change(BlockNode *image, const char *name, GError **errp)
 {
     const BlockImageOps *ops = image->driver->image;
-    const char *format = BlockdevDriver_name(
-        block_node_skip_filters(block_node_backing(image))->driver->id);
+    const char *format =
+        BlockdevDriver_name(block_node_skip_filters(block_node_backing(image))->driver->id);
     BlockDrain *drain;
     int ret = -ENOTSUP;
 
@@ -82,8 +82,8 @@ static bool co_change(BlockNode *image, const char *name, GError **errp)
         co_move(control_loop());
         co_block_drain_end(drain);
     }
-    return ret == 0 || tm_error_set_errno(errp, -ret, "Could not change backing file to '%s'",
-                                          name);
+    return ret == 0 ||
+           tm_error_set_errno(errp, -ret, "Could not change backing file to '%s'", name);
 }
 
 static bool co_change_backing_file(const ChangeBackingFileArgs *args, GError **errp)

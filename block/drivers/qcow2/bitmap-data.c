@@ -145,8 +145,7 @@ static void bits_to_bytes(const SparseBitmap *bits, uint64_t first, uint64_t cou
     uint64_t at = first, run, run_len;
 
     memset(buf, 0, len);
-    while (at < first + count &&
-           sparse_bitmap_next_run(bits, at, first + count, &run, &run_len)) {
+    while (at < first + count && sparse_bitmap_next_run(bits, at, first + count, &run, &run_len)) {
         at = run + run_len;
         for (uint64_t bit = run - first; bit < at - first;) {
             if (bit % 8 == 0 && at - first - bit >= 8) {
@@ -200,7 +199,8 @@ static void co_free_data(BlockNode *node, const uint8_t *table, uint32_t count)
         bool all_ones;
 
         if (qcow2_bitmap_table_entry(get_be64(table + (size_t)i * ENTRY_SIZE), s->cluster_size,
-                                     &offset, &all_ones) && offset) {
+                                     &offset, &all_ones) &&
+            offset) {
             co_qcow2_free_clusters(node, offset, s->cluster_size, QCOW2_DISCARD_OTHER);
         }
     }
@@ -247,8 +247,8 @@ static int64_t co_write_table(BlockNode *node, const uint8_t *table, int64_t byt
 int co_qcow2_bitmap_write(BlockNode *node, Qcow2BitmapEntry *entry, const DirtyBitmap *bitmap)
 {
     const Qcow2State *s = qcow2_state(node);
-    int64_t clusters = qcow2_bitmap_clusters(dirty_bitmap_size(bitmap), entry->granularity_bits,
-                                             s->cluster_size);
+    int64_t clusters =
+        qcow2_bitmap_clusters(dirty_bitmap_size(bitmap), entry->granularity_bits, s->cluster_size);
     uint8_t *table;
     int64_t offset;
     int ret;

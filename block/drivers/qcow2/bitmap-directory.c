@@ -230,8 +230,7 @@ bool qcow2_bitmap_entry_check(const Qcow2BitmapEntry *entry, int64_t disk_size,
     return true;
 }
 
-bool qcow2_bitmap_table_entry(uint64_t entry, int64_t cluster_size, int64_t *offset,
-                              bool *all_ones)
+bool qcow2_bitmap_table_entry(uint64_t entry, int64_t cluster_size, int64_t *offset, bool *all_ones)
 {
     *offset = entry & TABLE_OFFSET;
     *all_ones = entry & TABLE_ALL_ONES;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The bitmap directory: the list of the bitmaps that are stored in an image, as it lies in the file.
- * No I/O and no node: memory to memory.
+ * The bitmap directory: the list of the bitmaps that are stored in an image, as it lies in the
+ * file. No I/O and no node: memory to memory.
  *
  * Decoding has two steps.  What breaks the chain of entries (a length, a count) makes all of the
  * directory useless.  What is wrong with one entry makes that bitmap unusable, and no other: the
@@ -15,8 +15,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define QCOW2_BITMAP_IN_USE (1u << 0)       /* the file's copy is out of date */
-#define QCOW2_BITMAP_AUTO (1u << 1)         /* the bitmap is enabled */
+#define QCOW2_BITMAP_IN_USE (1u << 0) /* the file's copy is out of date */
+#define QCOW2_BITMAP_AUTO (1u << 1)   /* the bitmap is enabled */
 #define QCOW2_BITMAP_EXTRA_COMPATIBLE (1u << 2)
 #define QCOW2_BITMAP_TYPE_DIRTY 1
 
@@ -32,9 +32,9 @@ typedef struct Qcow2BitmapEntry {
     uint32_t table_size; /* entries */
     uint32_t flags;      /* QCOW2_BITMAP_… */
     uint8_t type, granularity_bits;
-    uint8_t *extra;      /* extra_len bytes, kept as they are; NULL if none */
+    uint8_t *extra; /* extra_len bytes, kept as they are; NULL if none */
     uint32_t extra_len;
-    char *name;          /* name_len bytes and a NUL; there may be NULs among the bytes */
+    char *name; /* name_len bytes and a NUL; there may be NULs among the bytes */
     uint16_t name_len;
     bool damaged; /* not in the file: what it says of clusters is not to be believed */
 } Qcow2BitmapEntry;
@@ -50,8 +50,8 @@ size_t qcow2_bitmap_entry_size(size_t name_len, size_t extra_len);
 GPtrArray *qcow2_bitmap_directory_new(void);
 
 /*
- * The entries in @buf, which are to be @count and to fill it; NULL with an error (QEMU's words) where
- * they don't.
+ * The entries in @buf, which are to be @count and to fill it; NULL with an error (QEMU's words)
+ * where they don't.
  */
 GPtrArray *qcow2_bitmap_directory_decode(const uint8_t *buf, size_t len, uint32_t count,
                                          GError **errp);

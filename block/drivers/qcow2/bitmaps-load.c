@@ -32,8 +32,10 @@ static bool check_directory(const BlockNode *node, GError **errp)
     const Qcow2BitmapsExt *ext = &s->header.bitmaps;
 
     if (ext->count > QCOW2_MAX_BITMAPS) {
-        return tm_error_set(errp, "bitmaps_ext: image has %u bitmaps, exceeding the QEMU supported "
-                                  "maximum of %d", ext->count, QCOW2_MAX_BITMAPS);
+        return tm_error_set(errp,
+                            "bitmaps_ext: image has %u bitmaps, exceeding the QEMU supported "
+                            "maximum of %d",
+                            ext->count, QCOW2_MAX_BITMAPS);
     }
     if (ext->directory_size == 0 || ext->directory_size > QCOW2_MAX_BITMAP_DIRECTORY_BYTES) {
         return tm_error_set(errp, "bitmaps_ext: invalid bitmap directory size (%" PRIu64 ")",
@@ -78,7 +80,7 @@ static bool co_forget_directory(BlockNode *node, GError **errp)
     Qcow2Header *header = &qcow2_state(node)->header;
     int ret;
 
-    header->bitmaps = (Qcow2BitmapsExt){ 0 };
+    header->bitmaps = (Qcow2BitmapsExt){0};
     header->autoclear &= ~QCOW2_BITMAPS;
     ret = co_qcow2_header_write(node);
     if (ret == 0) {
@@ -198,18 +200,16 @@ static void co_load_all(BlockNode *node)
 /* --- in use --- */
 
 /*
- * Will the file's copy be out of date from now on?  That of a bitmap which cannot be used is, where it
- * should record; one that is disabled (and perhaps of a kind that we don't know) stays true.
+ * Will the file's copy be out of date from now on?  That of a bitmap which cannot be used is, where
+ * it should record; one that is disabled (and perhaps of a kind that we don't know) stays true.
  */
 static bool goes_out_of_date(const BlockNode *node, const Qcow2BitmapEntry *entry)
 {
-    const DirtyBitmap *bitmap = qcow2_bitmap_name_is_text(entry)
-                                    ? block_node_bitmap_find(node, entry->name)
-                                    : NULL;
+    const DirtyBitmap *bitmap =
+        qcow2_bitmap_name_is_text(entry) ? block_node_bitmap_find(node, entry->name) : NULL;
 
     return !(entry->flags & QCOW2_BITMAP_IN_USE) &&
-           ((entry->flags & QCOW2_BITMAP_AUTO) ||
-            (bitmap && !dirty_bitmap_inconsistent(bitmap)));
+           ((entry->flags & QCOW2_BITMAP_AUTO) || (bitmap && !dirty_bitmap_inconsistent(bitmap)));
 }
 
 static int co_mark_in_use(BlockNode *node)

@@ -20,9 +20,9 @@ static bool is_to_be_stored(const DirtyBitmap *bitmap)
 static Qcow2BitmapEntry *new_entry(const Qcow2BitmapEntry *old, const DirtyBitmap *bitmap)
 {
     unsigned granularity_bits = __builtin_ctz(dirty_bitmap_granularity(bitmap));
-    Qcow2BitmapEntry *entry = old ? qcow2_bitmap_entry_copy(old)
-                                  : qcow2_bitmap_entry_new(dirty_bitmap_name(bitmap),
-                                                           granularity_bits);
+    Qcow2BitmapEntry *entry =
+        old ? qcow2_bitmap_entry_copy(old)
+            : qcow2_bitmap_entry_new(dirty_bitmap_name(bitmap), granularity_bits);
 
     entry->granularity_bits = granularity_bits;
     entry->flags = entry->extra_len ? QCOW2_BITMAP_EXTRA_COMPATIBLE : 0;
@@ -31,8 +31,8 @@ static Qcow2BitmapEntry *new_entry(const Qcow2BitmapEntry *old, const DirtyBitma
 }
 
 /*
- * Writes one bitmap and puts it into @entries; the entry that was there goes to @replaced.  One that
- * fails stays as it is in the file: in use, or not there.
+ * Writes one bitmap and puts it into @entries; the entry that was there goes to @replaced.  One
+ * that fails stays as it is in the file: in use, or not there.
  */
 static int co_store_one(BlockNode *node, const DirtyBitmap *bitmap, GPtrArray *entries,
                         GPtrArray *replaced)
@@ -98,8 +98,7 @@ static int co_store(BlockNode *node)
         co_free_all(node, replaced);
     } else {
         /* The header may be on disk or not: the new clusters are leaked rather than used again. */
-        g_warning("Node '%s': Failed to update bitmap extension: %s", node->name,
-                  g_strerror(-ret));
+        g_warning("Node '%s': Failed to update bitmap extension: %s", node->name, g_strerror(-ret));
     }
     return result ? result : ret;
 }

@@ -88,7 +88,7 @@ static int co_write_directory(BlockNode *node, const GPtrArray *entries, Qcow2Bi
     uint8_t *buf;
     int ret;
 
-    *ext = (Qcow2BitmapsExt){ 0 };
+    *ext = (Qcow2BitmapsExt){0};
     if (entries->len == 0) {
         return 0;
     }

@@ -3,13 +3,12 @@
  * Persistent bitmaps of the image (qemu/qemu, docs/interop/qcow2.rst, "Bitmaps").
  *
  * Invariants
- *   P1  While a bitmap is live in memory of a writable image, the file's copy is flagged in use (or is not
- *       there yet): after a crash it is inconsistent and never a lie.
- *   P2  Directory, tables and data are never changed in place.  The new ones are written, their
- *       refcounts too, and flushed; then the header changes from the old directory to the new one in
- *       one write, is flushed, and then the old clusters are freed.
- *   P3  A bitmap that cannot be used (damaged, of an unknown kind) is kept in the file as it is, and can be
- *       removed; it stops neither the disk nor other bitmaps.
+ *   P1  While a bitmap is live in memory of a writable image, the file's copy is flagged in use (or
+ * is not there yet): after a crash it is inconsistent and never a lie. P2  Directory, tables and
+ * data are never changed in place.  The new ones are written, their refcounts too, and flushed;
+ * then the header changes from the old directory to the new one in one write, is flushed, and then
+ * the old clusters are freed. P3  A bitmap that cannot be used (damaged, of an unknown kind) is
+ * kept in the file as it is, and can be removed; it stops neither the disk nor other bitmaps.
  */
 #ifndef BLOCK_DRIVERS_QCOW2_BITMAPS_H
 #define BLOCK_DRIVERS_QCOW2_BITMAPS_H
@@ -18,8 +17,8 @@
 
 /*
  * At the end of opening (no lock held): makes the DirtyBitmaps of node->bitmaps from the directory,
- * and marks those in the image in use where it is writable.  A damaged directory is no error: it is reported, and a
- * writable image forgets it, for nobody keeps it up to date.
+ * and marks those in the image in use where it is writable.  A damaged directory is no error: it is
+ * reported, and a writable image forgets it, for nobody keeps it up to date.
  */
 bool co_qcow2_bitmaps_load(BlockNode *node, GError **errp);
 

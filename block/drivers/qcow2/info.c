@@ -13,8 +13,8 @@ static Qcow2BitmapInfo *bitmap_info(const Qcow2BitmapEntry *entry)
         uint32_t bit;
         Qcow2BitmapInfoFlags flag;
     } flags[] = {
-        { QCOW2_BITMAP_IN_USE, QCOW2_BITMAP_INFO_FLAGS_IN_USE },
-        { QCOW2_BITMAP_AUTO, QCOW2_BITMAP_INFO_FLAGS_AUTO },
+        {QCOW2_BITMAP_IN_USE, QCOW2_BITMAP_INFO_FLAGS_IN_USE},
+        {QCOW2_BITMAP_AUTO, QCOW2_BITMAP_INFO_FLAGS_AUTO},
     };
     Qcow2BitmapInfo *info = g_new0(Qcow2BitmapInfo, 1);
 
