@@ -389,6 +389,31 @@ static void test_damage(gconstpointer opaque)
     }
 }
 
+/* --- more than one range ---------------------------------------------------------------------- */
+
+/* A cluster that is moved far behind the end, where no refcounts are: the second range of counts. */
+static void test_far(void)
+{
+    const uint64_t far = UINT64_C(9) << 30; /* of clusters of 512 bytes: number 18 million */
+    XBlockdevCheckResult r;
+    Image image;
+
+    if (!have_tools()) {
+        return;
+    }
+    image = image_new(0, true);
+    image_load(&image);
+    put_be64_at(&image, first_l2(&image), far | UINT64_C(1) << 63);
+    image_save(&image);
+    g_assert_cmpint(truncate(image.path, far + 512), ==, 0);
+    r = compare(&image);
+    g_assert_cmpint(r.corruptions, >, 0);
+    g_assert_cmpint(r.leaks, >, 0);
+    g_assert_cmpint(r.image_end_offset, ==, far + 512);
+    repair(&image, &r);
+    image_free(&image);
+}
+
 /* --- random damage ---------------------------------------------------------------------------- */
 
 static uint64_t pick_place(const Image *image, GRand *rand)
@@ -457,6 +482,7 @@ int main(int argc, char **argv)
 
         g_test_add_data_func(path, &damages[i], test_damage);
     }
+    g_test_add_func("/qcow2-check/far", test_far);
     g_test_add_func("/qcow2-check/random", test_random);
     return g_test_run();
 }
