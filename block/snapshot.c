@@ -48,8 +48,10 @@ bool co_block_snapshot_append(BlockNode *node, BlockNode *overlay, GError **errp
 void co_block_snapshot_undo(BlockNode *node, BlockNode *overlay)
 {
     g_assert(control_locked_by_me());
+    block_node_ref(node); /* the edge may be all that holds it now */
     co_block_child_unlink(block_node_child(overlay, "backing"));
     if (!block_graph_move_parents(overlay, node, NULL)) {
         g_assert_not_reached(); /* these edges were there before */
     }
+    co_block_node_unref(node);
 }
