@@ -105,7 +105,9 @@ static int close_worker(void *opaque)
     const FileState *s = opaque;
     struct flock all = {.l_type = F_UNLCK, .l_whence = SEEK_SET};
 
-    /* The ring may hold the file a moment longer; who opens the image next must not meet our locks. */
+    /*
+     * The ring may hold the file a moment longer; who opens the image next must not meet our locks.
+     */
     (void)!fcntl(s->fd, F_OFD_SETLK, &all);
     return close(s->fd);
 }

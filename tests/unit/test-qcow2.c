@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The qcow2 driver: random requests, many at a time, to images that QEMU's tools made, against a model
- * of the disk; after closing the image must be clean to qemu-img check, and hold what the model says.
+ * The qcow2 driver: random requests, many at a time, to images that QEMU's tools made, against a
+ * model of the disk; after closing the image must be clean to qemu-img check, and hold what the
+ * model says.
  */
 #include <stdlib.h>
 #include <string.h>

@@ -27,6 +27,23 @@
 /* Clusters of one write that are packed or written at the same time. */
 #define WRITERS 8
 
+/* --- workers --- */
+
+static int co_in_packer(BlockNode *node, int (*fn)(void *opaque), void *opaque)
+{
+    Qcow2State *s = qcow2_state(node);
+    int ret;
+
+    while (s->packers > g_get_num_processors()) {
+        co_queue_wait(&s->packer_ended);
+    }
+    s->packers++;
+    ret = co_in_worker(fn, opaque);
+    s->packers--;
+    co_queue_wake_one(&s->packer_ended);
+    return ret;
+}
+
 /* --- reading --- */
 
 typedef struct Unpack {
@@ -90,7 +107,7 @@ int co_qcow2_read_compressed(BlockNode *node, uint64_t entry, int64_t skip, cons
         return ret;
     }
     unpack.src = buf;
-    return co_in_worker(unpack_worker, &unpack);
+    return co_in_packer(node, unpack_worker, &unpack);
 }
 
 /* --- writing one cluster --- */
@@ -181,7 +198,7 @@ static int co_write_cluster(BlockNode *node, int64_t offset, const IoSlice *data
     g_autofree void *dst = g_try_malloc(s->cluster_size);
     Pack pack = { .how = s->header.compression, .data = data, .cluster_size = s->cluster_size,
                   .dst = dst };
-    int ret = dst ? co_in_worker(pack_worker, &pack) : -ENOMEM;
+    int ret = dst ? co_in_packer(node, pack_worker, &pack) : -ENOMEM;
 
     if (ret == -ENOSPC) {
         return qcow2_co_write(node, offset, data, 0);

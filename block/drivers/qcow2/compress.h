@@ -7,7 +7,8 @@
 
 /*
  * Reads data->len bytes at @skip within the cluster that L2 entry @entry (COMPRESSED set)
- * describes, whose place the caller has on s->host_io.  No lock; inflates in a worker.  -EIO where the compressed data is damaged.
+ * describes, whose place the caller has on s->host_io.  No lock; inflates in a worker.  -EIO where
+ * the compressed data is damaged.
  */
 G_GNUC_WARN_UNUSED_RESULT int co_qcow2_read_compressed(BlockNode *node, uint64_t entry,
                                                        int64_t skip, const IoSlice *data);

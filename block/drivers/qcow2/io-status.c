@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Block status: what the map says.  Zeroes within clusters are looked for in the file (RECURSE) only
- * where the file has many holes: with preallocated metadata, or much of it never written.
+ * Block status: what the map says.  Zeroes within clusters are looked for in the file (RECURSE)
+ * only where the file has many holes: with preallocated metadata, or much of it never written.
  */
 #include "block/drivers/qcow2/io.h"
 #include "block/drivers/qcow2/map.h"

@@ -3,10 +3,10 @@
  * Changing the map: L2 tables that may be written, L1 and its size; see map.h.
  *
  * Invariants.
- *   - An L2 slice is changed only where L1 has the COPIED bit for its table: the table is ours alone.
- *     One that a snapshot shares is copied first.
- *   - L1 on disk is behind: changed entries wait in [l1_dirty_first, l1_dirty_end) until the metadata
- *     is written, after L2 (O4).
+ *   - An L2 slice is changed only where L1 has the COPIED bit for its table: the table is ours
+ *     alone. One that a snapshot shares is copied first.
+ *   - L1 on disk is behind: changed entries wait in [l1_dirty_first, l1_dirty_end) until the
+ *     metadata is written, after L2 (O4).
  */
 #include "block/drivers/qcow2/bytes.h"
 #include "block/drivers/qcow2/map.h"

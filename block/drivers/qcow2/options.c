@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The driver's options; see options.h.  The rules of the cache sizes are QEMU's (docs/qcow2-cache.txt
- * there): at most what covers the whole disk, and defaults that cover most disks.
+ * The driver's options; see options.h.  The rules of the cache sizes are QEMU's
+ * (docs/qcow2-cache.txt there): at most what covers the whole disk, and defaults that cover most
+ * disks.
  */
 #include "block/drivers/qcow2/options.h"
 
@@ -24,8 +25,8 @@ typedef struct CacheSizes {
 static bool check_combined(const BlockdevOptionsQcow2 *o, GError **errp)
 {
     if (o->has_l2_cache_size && o->has_refcount_cache_size) {
-        return tm_error_set(errp, "cache-size, l2-cache-size and refcount-cache-size may not be set "
-                                  "at the same time");
+        return tm_error_set(errp, "cache-size, l2-cache-size and refcount-cache-size may not be "
+                                  "set at the same time");
     }
     if (o->has_l2_cache_size && o->l2_cache_size > o->cache_size) {
         return tm_error_set(errp, "l2-cache-size may not exceed cache-size");

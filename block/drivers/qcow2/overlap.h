@@ -13,8 +13,8 @@ G_GNUC_WARN_UNUSED_RESULT int co_qcow2_check_overlap(BlockNode *node, unsigned i
                                                      int64_t offset, int64_t bytes);
 
 /*
- * L1 or the refcount table refers to a new table at @offset; or they were changed as a whole (check,
- * close).
+ * L1 or the refcount table refers to a new table at @offset; or they were changed as a whole
+ * (check, close).
  */
 void qcow2_overlap_add_table(Qcow2State *s, int64_t offset);
 void qcow2_overlap_forget_tables(Qcow2State *s);

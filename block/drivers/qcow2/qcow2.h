@@ -138,6 +138,8 @@ typedef struct Qcow2State {
     int64_t fresh_from; /* the image file was never written from there on: it reads as zeroes */
     bool sparse_checked, sparse; /* block status asks the file for holes: io-status.c */
     int64_t file_used; /* the image file is in use up to there; what is longer is cut at close */
+    unsigned packers;  /* clusters that workers pack or unpack right now; compress.c */
+    CoQueue packer_ended;
 
     /*
      * Held while header.backing_name, its format, or the list of bitmaps is changed (always under

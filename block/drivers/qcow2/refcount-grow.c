@@ -3,8 +3,9 @@
  * New refcount blocks, and a larger refcount table; see refcount.h.
  *
  * A block is complete on disk before the table refers to it, and a table before the header does.
- * A new block lies in the first free cluster.  It may count itself; where its own cluster is counted
- * by another block that is missing, that one is made first (in the same place, counting itself).
+ * A new block lies in the first free cluster.  It may count itself; where its own cluster is
+ * counted by another block that is missing, that one is made first (in the same place, counting
+ * itself).
  *
  * A new table is made behind all that the old one covers, together with the blocks that count it:
  * there nothing is in use, so a crash before the header is written leaves nothing behind.
@@ -97,10 +98,12 @@ static int co_make_missing(BlockNode *node, uint64_t index)
     int64_t cluster = co_qcow2_find_free(node, s->free_cluster_hint);
     uint64_t own;
 
-    if (cluster <= 0) {
-        return cluster < 0 ? cluster
-                           : co_qcow2_corrupt(node, true, -1, -1, "Preventing invalid allocation of "
-                                              "refcount block at offset 0");
+    if (cluster == 0) {
+        return co_qcow2_corrupt(node, true, -1, -1,
+                                "Preventing invalid allocation of refcount block at offset 0");
+    }
+    if (cluster < 0) {
+        return cluster;
     }
     own = (uint64_t)cluster >> s->refblock_bits;
     if (own < s->refcount_table_size && s->refcount_table[own] == 0) {

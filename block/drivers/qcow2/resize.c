@@ -3,12 +3,12 @@
  * Changing the size of the disk; see resize.h.
  *
  * The header's size is what counts, and is written last when the disk grows: until then what is
- * behind the old end is never looked at.  When it shrinks, the clusters behind the new end go first;
- * a crash in between leaves a disk of the old size with zeroes (or the backing file's bytes) there:
- * those who cut a disk have given them up.
+ * behind the old end is never looked at.  When it shrinks, the clusters behind the new end go
+ * first; a crash in between leaves a disk of the old size with zeroes (or the backing file's
+ * bytes) there: those who cut a disk have given them up.
  *
- * What becomes visible by growing reads as zeroes: not as what an old last cluster still held behind
- * the end, nor as a backing file that is longer.
+ * What becomes visible by growing reads as zeroes: not as what an old last cluster still held
+ * behind the end, nor as a backing file that is longer.
  */
 #include "block/drivers/qcow2/resize.h"
 

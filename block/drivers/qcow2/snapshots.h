@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The internal snapshot table: read at open, so that check, resize and overlap checks know of it. */
+/*
+ * The internal snapshot table: read at open, so that check, resize and overlap checks know of it.
+ */
 #ifndef BLOCK_DRIVERS_QCOW2_SNAPSHOTS_H
 #define BLOCK_DRIVERS_QCOW2_SNAPSHOTS_H
 

@@ -46,8 +46,8 @@ bool qcow2_cache_is_dirty(const Qcow2Cache *cache);
 void *qcow2_cache_find(Qcow2Cache *cache, int64_t offset);
 
 /*
- * Pins the table at @offset, reading it where needed; release with qcow2_cache_put().  -EAGAIN where
- * it was forgotten while it was read (only without the lock: look again where it is now).
+ * Pins the table at @offset, reading it where needed; release with qcow2_cache_put().  -EAGAIN
+ * where it was forgotten while it was read (only without the lock: look again where it is now).
  */
 G_GNUC_WARN_UNUSED_RESULT int co_qcow2_cache_get(Qcow2Cache *cache, int64_t offset,
                                                  Qcow2Table **table);

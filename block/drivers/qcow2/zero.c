@@ -3,16 +3,16 @@
  * Zero clusters and discards: changes of the map without data.
  *
  * All entries of one slice change in one step under the lock; what they referred to is freed behind
- * that (O2 is kept by refcount.c).  The clusters are on the list of allocations meanwhile, so that no
- * write that is being linked is mixed with them.
+ * that (O2 is kept by refcount.c).  The clusters are on the list of allocations meanwhile, so that
+ * no write that is being linked is mixed with them.
  *
  * A write-zeroes that covers a (sub)cluster only in part can still make zeroes of all of it where
  * the rest reads as zeroes too, or lies behind the end of the disk; that is looked at when the
  * clusters are on the list already, since a write to the rest may be under way.
  *
  * Write-zeroes sets the zero flag (or the subclusters' zero bits), and keeps the room in the file
- * unless it may be unmapped.  Discard gives up the room; what was there reads as zeroes, also where a
- * backing file would show through.
+ * unless it may be unmapped.  Discard gives up the room; what was there reads as zeroes, also
+ * where a backing file would show through.
  */
 #include "block/drivers/qcow2/alloc.h"
 #include "block/drivers/qcow2/io.h"
@@ -162,7 +162,9 @@ static int co_change_locked(Change *c, int64_t *end)
     return ret;
 }
 
-/* A range without an L2 table that stays as it is needs none: discards of what was never written. */
+/*
+ * A range without an L2 table that stays as it is needs none: discards of what was never written.
+ */
 static int co_skip_untouched(Change *c, int64_t *end)
 {
     Qcow2Run run;
