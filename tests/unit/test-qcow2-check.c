@@ -148,7 +148,7 @@ static bool is_extended(const Image *image)
 
 static uint64_t cluster_size(const Image *image)
 {
-    return UINT64_C(1) << image->bytes[23];
+    return UINT64_C(1) << MIN(image->bytes[23], 21); /* which may be damaged itself */
 }
 
 /* --- checks ----------------------------------------------------------------------------------- */
