@@ -48,7 +48,8 @@ static void add_path(GPtrArray *inputs, const char *path)
 
 static void run_one(const uint8_t *data, size_t len)
 {
-    g_file_set_contents("fuzz-input", (const char *)data, (gssize)len, NULL);
+    g_file_set_contents_full("fuzz-input", (const char *)data, (gssize)len,
+                             G_FILE_SET_CONTENTS_NONE, 0644, NULL);
     LLVMFuzzerTestOneInput(data, len);
 }
 
