@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The input is what a QMP client sends: read as a stream of JSON, in one piece and in many, it gives
- * the same values and errors.
+ * The input is what a QMP client sends: read as a stream of JSON, in one piece and in many, it
+ * gives the same values and errors.
  */
 #include <stdlib.h>
 #include <string.h>

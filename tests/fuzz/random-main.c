@@ -4,8 +4,8 @@
  *
  * usage: fuzz-NAME [-max_total_time=SECONDS] FILE-OR-FOLDER...
  *
- * TIDEMARK_SEED repeats a run.  The input at hand lies in the file "fuzz-input" of the current folder,
- * so that it is there after a crash.
+ * TIDEMARK_SEED repeats a run.  The input at hand lies in the file "fuzz-input" of the current
+ * folder, so that it is there after a crash.
  */
 #include <stdio.h>
 #include <stdlib.h>
