@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The input is a qcow2 image: it is opened, read, written, discarded, resized, checked and
- * repaired, and closed.  Whatever it says, there is no crash, no access outside of what was allocated, no
- * endless work, and memory is bounded (the fuzzer's limit).
+ * repaired, and closed.  Whatever it says, there is no crash, no access outside of what was
+ * allocated, no endless work, and memory is bounded (the fuzzer's limit).
  */
 #include <fcntl.h>
 #include <stdlib.h>
