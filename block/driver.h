@@ -105,6 +105,24 @@ typedef struct BlockLoopOps {
     void (*co_attach)(BlockNode *node);
 } BlockLoopOps;
 
+/*
+ * Changing the options of a live node (block/reopen.h).  A driver without it refuses.  Loop 0, the
+ * node's graph drained; node->options and the edges are the new ones already, the children's own
+ * changes come after co_prepare and before co_commit.
+ */
+typedef struct BlockReopenOps {
+    const char *const *options; /* the driver's own options that may change; NULL-terminated; or NULL */
+    /*
+     * Makes ready, from @given (typed as for co_open; what is absent is the default) and the common
+     * options @before.  *state goes to commit or abort, and is theirs to free.  On failure nothing
+     * changed.  NULL: nothing to do.
+     */
+    bool (*co_prepare)(BlockNode *node, const BlockdevOptions *given, const BlockOptions *before,
+                       void **state, GError **errp);
+    void (*co_commit)(BlockNode *node, void *state);
+    void (*co_abort)(BlockNode *node, void *state);
+} BlockReopenOps;
+
 struct BlockDriver {
     BlockdevDriver id;
     size_t state_size;
@@ -147,6 +165,10 @@ struct BlockDriver {
     const BlockBitmapOps *bitmaps;
     const BlockPermOps *perm;
     const BlockLoopOps *loop;
+    const BlockReopenOps *reopen;
+
+    /* A step of the gate's work that rules of blkdebug may ask for; may be NULL. */
+    void (*event)(BlockNode *node, BlkdebugEvent event);
 };
 
 /*

@@ -80,7 +80,7 @@ bool block_graph_is_below(const BlockNode *top, const BlockNode *node)
 /* --- filters ------------------------------------------------------------------------------ */
 
 /* Lets the edge end at @to; references move with it and are never the last ones here. */
-static void retarget(BlockChild *edge, BlockNode *to)
+void block_child_retarget(BlockChild *edge, BlockNode *to)
 {
     BlockNode *from = edge->node;
 
@@ -94,7 +94,7 @@ static void retarget(BlockChild *edge, BlockNode *to)
 static void retarget_all(GPtrArray *edges, BlockNode *to)
 {
     for (unsigned i = 0; i < edges->len; i++) {
-        retarget(edges->pdata[i], to);
+        block_child_retarget(edges->pdata[i], to);
     }
 }
 

@@ -19,6 +19,22 @@ BlockChild *block_child_link(BlockNode *parent, BlockUser *user, BlockNode *node
                              unsigned role);
 
 /*
+ * Lets an edge end at another node; the old one must have another reference.  No permissions are
+ * computed.
+ */
+void block_child_retarget(BlockChild *edge, BlockNode *to);
+
+/*
+ * The common options of a node that is given @given and inherits from @parent (NULL: nothing);
+ * @options is set on success.
+ */
+bool block_node_resolve_options(BlockOptions *options, const BlockdevOptions *given,
+                                const BlockOptions *parent, GError **errp);
+
+/* Reads size and limits again; where the size changed, bitmaps and parents follow.  Node's loop. */
+bool co_block_node_size_changed(BlockNode *node, GError **errp);
+
+/*
  * Makes the edge with what it asks for (@perm and @shared count for a user's only) and brings the
  * permissions up to date; on failure nothing changed.  The graphs are drained meanwhile.
  */

@@ -198,6 +198,13 @@ static int read_block(BlockNode *node, const Bounce *bounce, int64_t offset)
     return co_driver_read(node, offset, &block, 0);
 }
 
+static void raise_event(BlockNode *node, BlkdebugEvent event)
+{
+    if (node->driver->event) {
+        node->driver->event(node, event);
+    }
+}
+
 /* Reads those of the first and the last block that the request covers only in part. */
 static int read_edges(BlockNode *node, const Bounce *bounce, int64_t offset, int64_t bytes)
 {
@@ -207,10 +214,15 @@ static int read_edges(BlockNode *node, const Bounce *bounce, int64_t offset, int
     int ret = 0;
 
     if (head || (tail && last == bounce->offset)) {
+        raise_event(node, head ? BLKDEBUG_EVENT_PWRITEV_RMW_HEAD : BLKDEBUG_EVENT_PWRITEV_RMW_TAIL);
         ret = read_block(node, bounce, bounce->offset);
+        raise_event(node, head ? BLKDEBUG_EVENT_PWRITEV_RMW_AFTER_HEAD
+                               : BLKDEBUG_EVENT_PWRITEV_RMW_AFTER_TAIL);
     }
     if (ret == 0 && tail && last > bounce->offset) {
+        raise_event(node, BLKDEBUG_EVENT_PWRITEV_RMW_TAIL);
         ret = read_block(node, bounce, last);
+        raise_event(node, BLKDEBUG_EVENT_PWRITEV_RMW_AFTER_TAIL);
     }
     return ret;
 }

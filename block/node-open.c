@@ -11,13 +11,13 @@
 /*
  * What an inline child takes over from its parent where its own options do not say (QEMU's rules).
  */
-static void inherit_options(BlockOptions *options, const BlockNode *parent)
+static void inherit_options(BlockOptions *options, const BlockOptions *parent)
 {
-    options->read_only = parent->options.read_only;
-    options->auto_read_only = parent->options.auto_read_only;
-    options->cache_direct = parent->options.cache_direct;
-    options->cache_no_flush = parent->options.cache_no_flush;
-    options->force_share = parent->options.force_share;
+    options->read_only = parent->read_only;
+    options->auto_read_only = parent->auto_read_only;
+    options->cache_direct = parent->cache_direct;
+    options->cache_no_flush = parent->cache_no_flush;
+    options->force_share = parent->force_share;
     options->discard_unmap = true; /* whether discards come so far is decided above */
 }
 
@@ -55,6 +55,22 @@ static bool check_options(const BlockOptions *options, GError **errp)
     if (options->force_share && !options->read_only) {
         return tm_error_set(errp, "force-share=on can only be used with read-only images");
     }
+    return true;
+}
+
+bool block_node_resolve_options(BlockOptions *options, const BlockdevOptions *given,
+                                const BlockOptions *parent, GError **errp)
+{
+    BlockOptions resolved = { 0 };
+
+    if (parent) {
+        inherit_options(&resolved, parent);
+    }
+    own_options(&resolved, given);
+    if (!check_options(&resolved, errp)) {
+        return false;
+    }
+    *options = resolved;
     return true;
 }
 
@@ -158,13 +174,13 @@ BlockNode *co_block_node_open_inherit(const BlockdevOptions *options, const Bloc
     if (!node) {
         return NULL;
     }
-    if (parent) {
-        inherit_options(&node->options, parent);
-    }
-    own_options(&node->options, options);
+    node->given = BlockdevOptions_copy(options);
+    node->inherits_from = parent;
     node->shared = BLOCK_PERM_ALL;
     node->opened_for = parent;
-    if (!check_options(&node->options, errp) || !co_open_driver(node, options, errp)) {
+    if (!block_node_resolve_options(&node->options, options, parent ? &parent->options : NULL,
+                                    errp) ||
+        !co_open_driver(node, options, errp)) {
         co_block_node_unref(node);
         return NULL;
     }

@@ -112,8 +112,22 @@ static void co_close(BlockNode *node)
     co_move(control_loop());
 }
 
+/* Nobody follows a node that is gone. */
+static void forget_heirs(const BlockNode *node)
+{
+    for (unsigned i = 0; i < nodes.all->len; i++) {
+        BlockNode *heir = nodes.all->pdata[i];
+
+        if (heir->inherits_from == node) {
+            heir->inherits_from = NULL;
+        }
+    }
+}
+
 static void node_free(BlockNode *node)
 {
+    forget_heirs(node);
+    BlockdevOptions_free(node->given);
     g_hash_table_remove(nodes.by_name, node->name);
     g_ptr_array_remove(nodes.all, node);
     g_ptr_array_set_free_func(node->bitmaps, (GDestroyNotify)dirty_bitmap_free);

@@ -42,6 +42,9 @@ struct BlockNode {
     BlockLimits limits;         /* set by block_node_refresh_limits() */
     int64_t size;               /* bytes; refreshed by truncate */
 
+    BlockdevOptions *given;     /* as it was opened or reopened with; owned */
+    const BlockNode *inherits_from; /* the node inside whose options it was defined, or NULL */
+    bool becomes_read_only;     /* a reopen is under way that takes the right to write */
     const BlockNode *opened_for; /* while it is opened: the node whose child it will be, or NULL */
 
     BlockChild *file;           /* the primary child or NULL: image file or filtered node */

@@ -100,7 +100,10 @@ static bool check_writable(const BlockNode *node, unsigned perm, GError **errp)
     unsigned write = BLOCK_PERM_WRITE | BLOCK_PERM_WRITE_UNCHANGED;
 
     if ((perm & write) && node->options.read_only) {
-        return tm_error_set(errp, "Block node is read-only");
+        return node->becomes_read_only
+                   ? tm_error_set(errp, "Read-only block node '%s' cannot support read-write users",
+                                  node->name)
+                   : tm_error_set(errp, "Block node is read-only");
     }
     if ((perm & write) && !(perm & BLOCK_PERM_RESIZE) &&
         node->size % node->limits.request_alignment) {

@@ -3,11 +3,12 @@
 #include "bitmap/dirty-bitmap.h"
 #include "block/block-req.h"
 #include "block/gate.h"
+#include "block/node-int.h"
 #include "block/user.h"
 #include "util/error.h"
 
 /* The node's size is read again; where it changed, bitmaps and parents follow. */
-static bool co_size_changed(BlockNode *node, GError **errp)
+bool co_block_node_size_changed(BlockNode *node, GError **errp)
 {
     int64_t old_size = node->size;
     int ret = co_block_node_refresh(node);
@@ -25,7 +26,7 @@ static bool co_size_changed(BlockNode *node, GError **errp)
         BlockChild *edge = node->parents->pdata[i];
 
         if (edge->parent) {
-            if (edge->parent->opened && !co_size_changed(edge->parent, errp)) {
+            if (edge->parent->opened && !co_block_node_size_changed(edge->parent, errp)) {
                 return false;
             }
         } else if (edge->user->ops->resized) {
@@ -79,7 +80,7 @@ bool co_block_truncate(BlockChild *child, int64_t size, bool exact, PreallocMode
     gate_enter(node);
     block_req_begin(&req, node, BLOCK_REQ_TRUNCATE, first, last - first, 0);
     co_block_req_serialise(&req, node->limits.request_alignment);
-    ok = call_driver(node, size, exact, prealloc, errp) && co_size_changed(node, errp);
+    ok = call_driver(node, size, exact, prealloc, errp) && co_block_node_size_changed(node, errp);
     node->write_gen++;
     block_req_end(&req);
     gate_leave(node);

@@ -266,7 +266,12 @@ static void blkdebug_child_perm(BlockNode *node, BlockChild *child, unsigned rol
     *child_shared &= ~s->unshare_perms;
 }
 
+/* Only the common options change. */
+static const BlockReopenOps reopen_ops = { 0 };
+
 const BlockDriver block_driver_blkdebug = {
+    .reopen = &reopen_ops,
+    .event = raise_event,
     .id = BLOCKDEV_DRIVER_BLKDEBUG,
     .state_size = sizeof(BlkdebugState),
     .is_filter = true,

@@ -164,7 +164,7 @@ static const BlockPermOps file_perm_ops = {
     .co_block_status = file_co_block_status, .co_get_size = file_co_get_size,                      \
     .refresh_limits = file_refresh_limits, .supports_write_flags = BLOCK_FUA,                      \
     .supports_write_zeroes_flags = BLOCK_MAY_UNMAP | BLOCK_NO_FALLBACK,                            \
-    .perm = &file_perm_ops
+    .perm = &file_perm_ops, .reopen = &file_reopen_ops
 
 const BlockDriver block_driver_file = {
     .id = BLOCKDEV_DRIVER_FILE,

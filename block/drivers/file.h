@@ -68,6 +68,9 @@ extern const BlockImageOps file_image_ops, host_device_image_ops;
 /* Sets a regular file's length (falloc, full: growing only).  Blocks: in a worker. */
 int file_resize(int fd, int64_t old_size, int64_t size, PreallocMode prealloc, GError **errp);
 
+/* Opening it again in another mode (file-reopen.c). */
+extern const BlockReopenOps file_reopen_ops;
+
 /* Making one (file-create.c). */
 bool file_co_create(const BlockdevCreateOptions *options, GError **errp);
 

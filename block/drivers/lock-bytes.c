@@ -140,3 +140,11 @@ void lock_bytes_abort(LockBytes *lock)
         settle(lock);
     }
 }
+
+void lock_bytes_move(LockBytes *lock, int fd)
+{
+    lock->fd = fd;
+    if (lock->enabled) {
+        settle(lock);
+    }
+}

@@ -183,7 +183,11 @@ static const BlockLoopOps loop_ops = {
     .co_attach = nbdc_co_attach,
 };
 
+/* Only the common options change. */
+static const BlockReopenOps reopen_ops = { 0 };
+
 const BlockDriver block_driver_nbd = {
+    .reopen = &reopen_ops,
     .id = BLOCKDEV_DRIVER_NBD,
     .state_size = sizeof(NbdcClient),
     .is_protocol = true,

@@ -110,7 +110,11 @@ static const BlockImageOps null_image_ops = {
     .co_allocated_size = null_co_allocated_size,
 };
 
+/* Only the common options change. */
+static const BlockReopenOps reopen_ops = { 0 };
+
 const BlockDriver block_driver_null_co = {
+    .reopen = &reopen_ops,
     .id = BLOCKDEV_DRIVER_NULL_CO,
     .state_size = sizeof(NullState),
     .is_protocol = true,

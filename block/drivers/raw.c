@@ -177,6 +177,65 @@ static void raw_child_perm(BlockNode *node, BlockChild *child, unsigned role, un
     *child_perm = (*child_perm & ~changes) | (perm & changes);
 }
 
+/* --- reopening: the window may change ----------------------------------------------------- */
+
+static void raw_set_role(BlockNode *node, const RawState *s)
+{
+    bool window = s->offset || s->has_size;
+
+    node->file->role = BLOCK_ROLE_PRIMARY | (window ? BLOCK_ROLE_DATA : BLOCK_ROLE_FILTERED);
+}
+
+static bool raw_read_options(RawState *s, const BlockdevOptionsRaw *o, GError **errp)
+{
+    *s = (RawState){
+        .offset = o->has_offset ? o->offset : 0,
+        .size = o->has_size ? o->size : 0,
+        .has_size = o->has_size,
+    };
+    return raw_check_option("offset", o->has_offset, o->offset, errp) &&
+           raw_check_option("size", o->has_size, o->size, errp);
+}
+
+static bool raw_co_prepare(BlockNode *node, const BlockdevOptions *given,
+                           const BlockOptions *before, void **state, GError **errp)
+{
+    RawState *s = node->state, new;
+
+    if (!raw_read_options(&new, &given->u.raw, errp) ||
+        !raw_check_window(&new, node->file->node->size, errp)) {
+        return false;
+    }
+    *state = g_memdup2(s, sizeof(*s));
+    *s = new;
+    raw_set_role(node, s);
+    return true;
+}
+
+static void raw_co_commit(BlockNode *node, void *state)
+{
+    g_free(state);
+}
+
+/* The edge may be the new one still: its role is the same as the old one's. */
+static void raw_co_abort(BlockNode *node, void *state)
+{
+    RawState *s = node->state, *old = state;
+
+    *s = *old;
+    raw_set_role(node, s);
+    g_free(old);
+}
+
+static const char *const raw_reopen_options[] = { "offset", "size", NULL };
+
+static const BlockReopenOps raw_reopen_ops = {
+    .options = raw_reopen_options,
+    .co_prepare = raw_co_prepare,
+    .co_commit = raw_co_commit,
+    .co_abort = raw_co_abort,
+};
+
 static const BlockImageOps raw_image_ops = {
     .co_truncate = raw_co_truncate,
     .co_allocated_size = raw_co_allocated_size,
@@ -198,4 +257,5 @@ const BlockDriver block_driver_raw = {
     .supports_write_flags = BLOCK_FUA,
     .supports_write_zeroes_flags = BLOCK_FUA | BLOCK_MAY_UNMAP | BLOCK_NO_FALLBACK,
     .image = &raw_image_ops,
+    .reopen = &raw_reopen_ops,
 };

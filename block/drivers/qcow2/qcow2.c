@@ -378,4 +378,5 @@ const BlockDriver block_driver_qcow2 = {
     .supports_write_zeroes_flags = BLOCK_MAY_UNMAP | BLOCK_NO_FALLBACK,
     .image = &image_ops,
     .loop = &loop_ops,
+    .reopen = &qcow2_reopen_ops,
 };
