@@ -42,13 +42,13 @@ typedef struct BlockImageOps {
     /* Bytes allocated on the host, or -errno; for query-named-block-nodes ("actual-size"). */
     int64_t (*co_allocated_size)(BlockNode *node);
     /*
-     * Makes a new image; no node is involved yet but those that @options name.  Loop 0, control lock
-     * not held.
+     * Makes a new image; no node is involved yet but those that @options name.  Loop 0, control
+     * lock not held.
      */
     bool (*co_create)(const BlockdevCreateOptions *options, GError **errp);
     /*
-     * Checks the image, and mends it by @fix (BLOCK_FIX_…).  Nothing else uses the node.  0 or -errno
-     * where the check could not be done; @stop may be NULL.
+     * Checks the image, and mends it by @fix (BLOCK_FIX_…).  Nothing else uses the node.  0 or
+     * -errno where the check could not be done; @stop may be NULL.
      */
     int (*co_check)(BlockNode *node, unsigned fix, BlockCheckResult *result,
                     BlockCheckStopFn *stop, void *opaque);
@@ -111,7 +111,7 @@ typedef struct BlockLoopOps {
  * changes come after co_prepare and before co_commit.
  */
 typedef struct BlockReopenOps {
-    const char *const *options; /* the driver's own options that may change; NULL-terminated; or NULL */
+    const char *const *options; /* the driver's own that may change; NULL-terminated; or NULL */
     /*
      * Makes ready, from @given (typed as for co_open; what is absent is the default) and the common
      * options @before.  *state goes to commit or abort, and is theirs to free.  On failure nothing

@@ -24,8 +24,8 @@ bool block_graph_insert_filter(BlockNode *filter, BlockNode *node,
 bool block_graph_remove_filter(BlockNode *filter, GError **errp);
 
 /*
- * Lets all parents of @from, but those that are @to or below it, be parents of @to.  Both graphs are
- * drained.  On failure (permissions) nothing changed.
+ * Lets all parents of @from, but those that are @to or below it, be parents of @to.  Both graphs
+ * are drained.  On failure (permissions) nothing changed.
  */
 bool block_graph_move_parents(BlockNode *from, BlockNode *to, GError **errp);
 

@@ -51,8 +51,8 @@ static int driver_status(BlockNode *node, bool want_zero, int64_t offset, int64_
 }
 
 /*
- * The lower node's word counts, but for how the layer above is allocated.  A filter shows a layer; what
- * stores its data in another node (raw) shows all that is read there.
+ * The lower node's word counts, but for how the layer above is allocated.  A filter shows a
+ * layer; what stores its data in another node (raw) shows all that is read there.
  */
 static int status_of_raw(const BlockNode *node, BlockStatus *status, bool want_zero)
 {

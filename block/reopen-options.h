@@ -5,7 +5,9 @@
 
 #include "block/node.h"
 
-/* An option of the old set that is missing in @given must be one that has a default to go back to. */
+/*
+ * An option of the old set that is missing in @given must be one that has a default to go back to.
+ */
 bool block_reopen_check_reset(const BlockNode *node, const BlockdevOptions *given, GError **errp);
 
 /*

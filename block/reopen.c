@@ -312,7 +312,8 @@ static bool check_given(const Entry *entry, GError **errp)
 static bool check_reopens(const BlockNode *node, GError **errp)
 {
     return node->driver->reopen ||
-           tm_error_set(errp, "Block format '%s' used by node '%s' does not support reopening files",
+           tm_error_set(errp,
+                        "Block format '%s' used by node '%s' does not support reopening files",
                         BlockdevDriver_name(node->driver->id), node->name);
 }
 

@@ -4,8 +4,8 @@
  *
  * All nodes of one call change together or none does, with their graphs drained: requests see the
  * old state or the new one.  Options that are absent go back to their defaults, as in QEMU; those
- * that a driver cannot change must be as they were (see BlockReopenOps in block/driver.h).  Children
- * that were defined inside a node follow it; "backing" and "file" may name other nodes.
+ * that a driver cannot change must be as they were (see BlockReopenOps in block/driver.h).
+ * Children that were defined inside a node follow it; "backing" and "file" may name other nodes.
  */
 #ifndef BLOCK_REOPEN_H
 #define BLOCK_REOPEN_H

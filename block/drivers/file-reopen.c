@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Reopening a file: read-only and cache.direct need another descriptor.  It is opened beforehand, so
- * that nothing can fail any more when the change takes effect; the image locks then move to it.
+ * Reopening a file: read-only and cache.direct need another descriptor.  It is opened beforehand,
+ * so that nothing can fail any more when the change takes effect; the image locks then move to
+ * it.
  */
 #include "block/drivers/file.h"
 #include "io/worker.h"

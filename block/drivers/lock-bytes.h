@@ -33,7 +33,9 @@ bool lock_bytes_check(LockBytes *lock, unsigned perm, unsigned shared, GError **
 void lock_bytes_commit(LockBytes *lock, unsigned perm, unsigned shared);
 void lock_bytes_abort(LockBytes *lock);
 
-/* Goes on with another descriptor of the same file; the locks on the old one end when it is closed. */
+/*
+ * Goes on with another descriptor of the same file; the locks on the old one end when it is closed.
+ */
 void lock_bytes_move(LockBytes *lock, int fd);
 
 #endif

@@ -391,7 +391,9 @@ static void test_damage(gconstpointer opaque)
 
 /* --- more than one range ---------------------------------------------------------------------- */
 
-/* A cluster that is moved far behind the end, where no refcounts are: the second range of counts. */
+/*
+ * A cluster that is moved far behind the end, where no refcounts are: the second range of counts.
+ */
 static void test_far(void)
 {
     const uint64_t far = UINT64_C(9) << 30; /* of clusters of 512 bytes: number 18 million */

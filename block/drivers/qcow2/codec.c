@@ -5,10 +5,10 @@
  * Deflate is raw (no zlib header), with a window of 4 KiB: other readers of the format have no
  * more, so that nothing may refer further back.
  *
- * Level 4 is the first that looks for a better match at the next byte: against zlib's default (6) it
- * takes three quarters of the time, for 1 to 2 % more bytes.  Memory level 7 keeps the hash table
- * small enough for the first cache and quick to clear: with 9 a cluster of 64 KiB takes 1.3 times as
- * long, and saves nothing.  (docs/performance.rst)
+ * Level 4 is the first that looks for a better match at the next byte: against zlib's default (6)
+ * it takes three quarters of the time, for 1 to 2 % more bytes.  Memory level 7 keeps the hash
+ * table small enough for the first cache and quick to clear: with 9 a cluster of 64 KiB takes 1.3
+ * times as long, and saves nothing.  (docs/performance.rst)
  */
 #include "block/drivers/qcow2/codec.h"
 

@@ -76,6 +76,37 @@ static ImageInfoSpecific *specific(const BlockNode *node)
     return result;
 }
 
+/* The table does not change while the image is open. */
+static SnapshotInfo *snapshot_info(const Qcow2Snapshot *snapshot)
+{
+    SnapshotInfo *info = g_new0(SnapshotInfo, 1);
+
+    info->id = g_utf8_make_valid(snapshot->id, -1);
+    info->name = g_utf8_make_valid(snapshot->name, -1);
+    info->vm_state_size = snapshot->vm_state_size;
+    info->date_sec = snapshot->date_sec;
+    info->date_nsec = snapshot->date_nsec;
+    info->vm_clock_sec = snapshot->vm_clock_ns / G_GUINT64_CONSTANT(1000000000);
+    info->vm_clock_nsec = snapshot->vm_clock_ns % G_GUINT64_CONSTANT(1000000000);
+    info->has_icount = snapshot->icount != UINT64_MAX;
+    info->icount = info->has_icount ? snapshot->icount : 0;
+    return info;
+}
+
+static GPtrArray *snapshot_infos(const Qcow2State *s)
+{
+    GPtrArray *infos;
+
+    if (!s->snapshots || s->header.snapshots == 0) {
+        return NULL;
+    }
+    infos = g_ptr_array_new_with_free_func((GDestroyNotify)SnapshotInfo_free);
+    for (uint32_t i = 0; i < s->header.snapshots; i++) {
+        g_ptr_array_add(infos, snapshot_info(&s->snapshots[i]));
+    }
+    return infos;
+}
+
 static void fill_backing(const BlockNode *node, ImageInfo *info)
 {
     const Qcow2Header *h = &qcow2_state(node)->header;
@@ -99,6 +130,7 @@ void qcow2_fill_info(const BlockNode *node, ImageInfo *info)
     }
     g_mutex_lock(&s->info_lock);
     fill_backing(node, info);
+    info->snapshots = snapshot_infos(s);
     info->format_specific = specific(node);
     g_mutex_unlock(&s->info_lock);
 }

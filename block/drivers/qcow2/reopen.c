@@ -72,14 +72,15 @@ static int co_settle(BlockNode *node)
     return ret;
 }
 
-static bool co_prepare_on_loop(BlockNode *node, const BlockdevOptionsQcow2 *given, bool was_writable,
-                               Options **old, GError **errp)
+static bool co_prepare_on_loop(BlockNode *node, const BlockdevOptionsQcow2 *given,
+                               bool was_writable, Options **old, GError **errp)
 {
     Qcow2State *s = qcow2_state(node);
     int ret = was_writable && qcow2_writable(node) && !s->broken ? co_settle(node) : 0;
 
     if (ret < 0) {
-        return tm_error_set_errno(errp, -ret, "Could not write the tables of node '%s'", node->name);
+        return tm_error_set_errno(errp, -ret, "Could not write the tables of node '%s'",
+                                  node->name);
     }
     *old = take_options(s);
     if (!qcow2_options_apply(node, given, errp)) {

@@ -68,7 +68,7 @@ static bool check_snapshot(const Qcow2State *s, const Qcow2Snapshot *snapshot, G
 static bool co_read_entry(BlockNode *node, Qcow2Snapshot *snapshot, int64_t *offset, GError **errp)
 {
     const Qcow2State *s = qcow2_state(node);
-    uint8_t entry[ENTRY_FIXED], extra[MAX_EXTRA];
+    uint8_t entry[ENTRY_FIXED] = { 0 }, extra[MAX_EXTRA];
     int64_t at = *offset;
     int ret = co_qcow2_read_file(node, at, entry, sizeof(entry));
 
