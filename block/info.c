@@ -84,7 +84,7 @@ static ImageInfo *image_info(const BlockNode *node, BlockInfoSizes *sizes)
 
     image->filename = g_strdup(node->filename);
     image->format = g_strdup(BlockdevDriver_name(node->driver->id));
-    image->virtual_size = (node->size + SECTOR - 1) / SECTOR * SECTOR;
+    image->virtual_size = (block_node_size(node) + SECTOR - 1) / SECTOR * SECTOR;
     image->has_dirty_flag = has_dirty_flag(node);
     image->cluster_size = block_node_cluster_size(node);
     image->has_cluster_size = image->cluster_size > 0;

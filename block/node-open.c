@@ -120,9 +120,14 @@ static void refresh_limits(BlockNode *node)
 
 int co_block_node_refresh(BlockNode *node)
 {
+    refresh_limits(node);
+    return co_block_node_refresh_size(node);
+}
+
+int co_block_node_refresh_size(BlockNode *node)
+{
     int64_t size;
 
-    refresh_limits(node);
     if (node->driver->co_get_size) {
         size = node->driver->co_get_size(node);
     } else {
@@ -134,7 +139,7 @@ int co_block_node_refresh(BlockNode *node)
     if (size > BLOCK_MAX_SIZE) {
         return -EFBIG;
     }
-    node->size = size;
+    __atomic_store_n(&node->size, size, __ATOMIC_RELAXED); /* see block_node_size() */
     return 0;
 }
 

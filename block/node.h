@@ -108,7 +108,20 @@ BlockNode *block_node_backing(BlockNode *node);
 /* The child called @name, or NULL. */
 BlockChild *block_node_child(const BlockNode *node, const char *name);
 
-/* Reads size and limits again from the driver and the children. Node's loop. */
+/*
+ * The size, on any thread: an image file may grow on its loop while loop 0 looks at all nodes.  The
+ * node's own loop, and loop 0 while the graph is drained, read node->size.
+ */
+static inline int64_t block_node_size(const BlockNode *node)
+{
+    return __atomic_load_n(&node->size, __ATOMIC_RELAXED);
+}
+
+/*
+ * Reads size and limits again from the driver and the children, with the graph drained; or only the
+ * size, which may change while the node works.  Node's loop.
+ */
 int co_block_node_refresh(BlockNode *node);
+int co_block_node_refresh_size(BlockNode *node);
 
 #endif

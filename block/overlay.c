@@ -56,7 +56,7 @@ static bool co_make_image(json_t *file, const char *format, const BlockDriver *d
 {
     const BlockNode *image = block_node_skip_filters(node);
     g_autofree char *backing = NULL;
-    json_int_t size = node->size;
+    json_int_t size = block_node_size(node);
     const char *backing_format = BlockdevDriver_name(image->driver->id);
 
     backing = co_backing_name(image); /* @node may be gone when it returns */

@@ -106,7 +106,7 @@ static bool check_writable(const BlockNode *node, unsigned perm, GError **errp)
                    : tm_error_set(errp, "Block node is read-only");
     }
     if ((perm & write) && !(perm & BLOCK_PERM_RESIZE) &&
-        node->size % node->limits.request_alignment) {
+        block_node_size(node) % node->limits.request_alignment) {
         return tm_error_set(errp, "Cannot get 'write' permission without 'resize': "
                                   "Image size is not a multiple of request alignment");
     }

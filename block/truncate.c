@@ -7,11 +7,11 @@
 #include "block/user.h"
 #include "util/error.h"
 
-/* The node's size is read again; where it changed, bitmaps and parents follow. */
-bool co_block_node_size_changed(BlockNode *node, GError **errp)
+/* The node is read again; where its size changed, bitmaps and parents follow. */
+static bool co_changed(BlockNode *node, int (*co_refresh)(BlockNode *node), GError **errp)
 {
     int64_t old_size = node->size;
-    int ret = co_block_node_refresh(node);
+    int ret = co_refresh(node);
 
     if (ret < 0) {
         return tm_error_set_errno(errp, -ret, "Could not refresh total sector count");
@@ -26,7 +26,7 @@ bool co_block_node_size_changed(BlockNode *node, GError **errp)
         BlockChild *edge = node->parents->pdata[i];
 
         if (edge->parent) {
-            if (edge->parent->opened && !co_block_node_size_changed(edge->parent, errp)) {
+            if (edge->parent->opened && !co_changed(edge->parent, co_refresh, errp)) {
                 return false;
             }
         } else if (edge->user->ops->resized) {
@@ -34,6 +34,12 @@ bool co_block_node_size_changed(BlockNode *node, GError **errp)
         }
     }
     return true;
+}
+
+/* The graph is drained. */
+bool co_block_node_size_changed(BlockNode *node, GError **errp)
+{
+    return co_changed(node, co_block_node_refresh, errp);
 }
 
 static bool call_driver(BlockNode *node, int64_t size, bool exact, PreallocMode prealloc,
@@ -80,7 +86,8 @@ bool co_block_truncate(BlockChild *child, int64_t size, bool exact, PreallocMode
     gate_enter(node);
     block_req_begin(&req, node, BLOCK_REQ_TRUNCATE, first, last - first, 0);
     co_block_req_serialise(&req, node->limits.request_alignment);
-    ok = call_driver(node, size, exact, prealloc, errp) && co_block_node_size_changed(node, errp);
+    ok = call_driver(node, size, exact, prealloc, errp) &&
+         co_changed(node, co_block_node_refresh_size, errp);
     node->write_gen++;
     block_req_end(&req);
     gate_leave(node);
