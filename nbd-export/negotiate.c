@@ -70,7 +70,7 @@ bool nbd_option_get16(NbdNegotiation *negotiation, uint16_t *value)
     if (!nbd_option_get_bytes(negotiation, sizeof(*value), &bytes)) {
         return false;
     }
-    *value = nbd_get16((const uint8_t *)bytes);
+    *value = get_be16((const uint8_t *)bytes);
     return true;
 }
 
@@ -81,7 +81,7 @@ bool nbd_option_get32(NbdNegotiation *negotiation, uint32_t *value)
     if (!nbd_option_get_bytes(negotiation, sizeof(*value), &bytes)) {
         return false;
     }
-    *value = nbd_get32((const uint8_t *)bytes);
+    *value = get_be32((const uint8_t *)bytes);
     return true;
 }
 
@@ -99,7 +99,7 @@ static bool co_greet(NbdNegotiation *negotiation)
         co_socket_recv_all(negotiation->socket, answer, sizeof(answer)) < 0) {
         return false;
     }
-    flags = nbd_get32(answer);
+    flags = get_be32(answer);
     negotiation->fixed_newstyle = flags & NBD_FLAG_FIXED_NEWSTYLE;
     negotiation->no_zeroes = flags & NBD_FLAG_NO_ZEROES;
     return !(flags & ~(NBD_FLAG_FIXED_NEWSTYLE | NBD_FLAG_NO_ZEROES));
@@ -184,11 +184,11 @@ static bool co_next_option(NbdNegotiation *negotiation)
     uint32_t len;
 
     if (co_socket_recv_all(negotiation->socket, head, sizeof(head)) < 0 ||
-        nbd_get64(head) != NBD_OPTION_MAGIC) {
+        get_be64(head) != NBD_OPTION_MAGIC) {
         return false;
     }
-    negotiation->option = nbd_get32(head + 8);
-    len = nbd_get32(head + 12);
+    negotiation->option = get_be32(head + 8);
+    len = get_be32(head + 12);
     if (len > NBD_MAX_PAYLOAD ||
         (!negotiation->fixed_newstyle && negotiation->option != NBD_OPT_EXPORT_NAME)) {
         return false;

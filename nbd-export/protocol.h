@@ -10,6 +10,9 @@
 #include <stdint.h>
 #include <string.h>
 
+
+#include "util/big-endian.h"
+
 #define NBD_INIT_MAGIC 0x4e42444d41474943ULL   /* "NBDMAGIC" */
 #define NBD_OPTION_MAGIC 0x49484156454f5054ULL /* "IHAVEOPT" */
 #define NBD_OPTION_REPLY_MAGIC 0x0003e889045565a9ULL
@@ -132,47 +135,20 @@ enum {
 /* Big-endian stores that return the place behind, and loads. */
 static inline uint8_t *nbd_put16(uint8_t *p, uint16_t value)
 {
-    value = GUINT16_TO_BE(value);
-    memcpy(p, &value, sizeof(value));
+    put_be16(p, value);
     return p + sizeof(value);
 }
 
 static inline uint8_t *nbd_put32(uint8_t *p, uint32_t value)
 {
-    value = GUINT32_TO_BE(value);
-    memcpy(p, &value, sizeof(value));
+    put_be32(p, value);
     return p + sizeof(value);
 }
 
 static inline uint8_t *nbd_put64(uint8_t *p, uint64_t value)
 {
-    value = GUINT64_TO_BE(value);
-    memcpy(p, &value, sizeof(value));
+    put_be64(p, value);
     return p + sizeof(value);
-}
-
-static inline uint16_t nbd_get16(const uint8_t *p)
-{
-    uint16_t value;
-
-    memcpy(&value, p, sizeof(value));
-    return GUINT16_FROM_BE(value);
-}
-
-static inline uint32_t nbd_get32(const uint8_t *p)
-{
-    uint32_t value;
-
-    memcpy(&value, p, sizeof(value));
-    return GUINT32_FROM_BE(value);
-}
-
-static inline uint64_t nbd_get64(const uint8_t *p)
-{
-    uint64_t value;
-
-    memcpy(&value, p, sizeof(value));
-    return GUINT64_FROM_BE(value);
 }
 
 #endif

@@ -133,7 +133,7 @@ static void finish(NbdRequest *request)
         }
     }
     last = &request->chunks[request->n_chunks - 1];
-    if (nbd_get32(last->head) == NBD_STRUCTURED_REPLY_MAGIC) {
+    if (get_be32(last->head) == NBD_STRUCTURED_REPLY_MAGIC) {
         nbd_put16(last->head + 4, NBD_REPLY_FLAG_DONE);
     }
 }

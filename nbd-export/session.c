@@ -224,14 +224,14 @@ static bool co_read_header(NbdSession *session, NbdRequest *request)
     }
     p = session->rx + session->rx_pos;
     session->rx_pos += NBD_REQUEST_SIZE;
-    if (nbd_get32(p) != NBD_REQUEST_MAGIC) {
+    if (get_be32(p) != NBD_REQUEST_MAGIC) {
         return false;
     }
-    request->flags = nbd_get16(p + 4);
-    request->command = nbd_get16(p + 6);
-    request->cookie = nbd_get64(p + 8);
-    request->offset = nbd_get64(p + 16);
-    request->length = nbd_get32(p + 24);
+    request->flags = get_be16(p + 4);
+    request->command = get_be16(p + 6);
+    request->cookie = get_be64(p + 8);
+    request->offset = get_be64(p + 16);
+    request->length = get_be32(p + 24);
     return true;
 }
 

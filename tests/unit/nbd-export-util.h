@@ -168,7 +168,7 @@ static inline int connect_raw_disk(const char *socket_path)
     g_assert_true(recv_raw(fd, hello, sizeof(hello)));
     g_assert_true(send_raw(fd, option, sizeof(option)));
     g_assert_true(recv_raw(fd, answer, sizeof(answer)));
-    g_assert_cmpuint(nbd_get64(answer), ==, EXPORT_SIZE);
+    g_assert_cmpuint(get_be64(answer), ==, EXPORT_SIZE);
     return fd;
 }
 

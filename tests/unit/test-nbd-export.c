@@ -173,11 +173,11 @@ static void slow_client(Client *client)
     g_async_queue_pop(slow->go);
     for (unsigned i = 0; i < SLOW_REQUESTS; i++) {
         g_assert_true(recv_raw(fd, head, sizeof(head)) && recv_raw(fd, buf, SLOW_LEN));
-        g_assert_cmpuint(nbd_get32(head), ==, NBD_SIMPLE_REPLY_MAGIC);
-        g_assert_cmpuint(nbd_get32(head + 4), ==, 0);
-        g_assert_cmpuint(nbd_get64(head + 8), <, SLOW_REQUESTS);
-        g_assert_false(seen[nbd_get64(head + 8)]);
-        seen[nbd_get64(head + 8)] = true;
+        g_assert_cmpuint(get_be32(head), ==, NBD_SIMPLE_REPLY_MAGIC);
+        g_assert_cmpuint(get_be32(head + 4), ==, 0);
+        g_assert_cmpuint(get_be64(head + 8), <, SLOW_REQUESTS);
+        g_assert_false(seen[get_be64(head + 8)]);
+        seen[get_be64(head + 8)] = true;
         g_assert_true(buffer_is_zero(buf, SLOW_LEN));
     }
     close(fd);

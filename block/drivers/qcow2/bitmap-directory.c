@@ -4,7 +4,7 @@
 
 #include <inttypes.h>
 
-#include "block/drivers/qcow2/bytes.h"
+#include "util/big-endian.h"
 #include "block/drivers/qcow2/format.h"
 #include "util/error.h"
 #include "util/range.h"

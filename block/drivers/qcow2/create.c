@@ -13,7 +13,7 @@
 #include <string.h>
 
 #include "block/control.h"
-#include "block/drivers/qcow2/bytes.h"
+#include "util/big-endian.h"
 #include "block/drivers/qcow2/create-options.h"
 #include "block/drivers/qcow2/refcount.h"
 #include "block/work.h"

@@ -5,7 +5,7 @@
  * The whole first cluster is made anew from the fields and written at once: a header that does not
  * fit is an error before anything has changed in the file.
  */
-#include "block/drivers/qcow2/bytes.h"
+#include "util/big-endian.h"
 #include "block/drivers/qcow2/overlap.h"
 #include "util/error.h"
 #include "util/range.h"

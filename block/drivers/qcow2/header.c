@@ -8,7 +8,7 @@
  */
 #include "block/drivers/qcow2/header.h"
 
-#include "block/drivers/qcow2/bytes.h"
+#include "util/big-endian.h"
 #include "util/error.h"
 #include "util/range.h"
 

@@ -8,7 +8,7 @@
  *   - L1 on disk is behind: changed entries wait in [l1_dirty_first, l1_dirty_end) until the
  *     metadata is written, after L2 (O4).
  */
-#include "block/drivers/qcow2/bytes.h"
+#include "util/big-endian.h"
 #include "block/drivers/qcow2/map.h"
 #include "block/drivers/qcow2/overlap.h"
 #include "block/drivers/qcow2/refcount.h"

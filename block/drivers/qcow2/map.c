@@ -10,7 +10,7 @@
  */
 #include "block/drivers/qcow2/map.h"
 
-#include "block/drivers/qcow2/bytes.h"
+#include "util/big-endian.h"
 #include "util/error.h"
 
 #include <errno.h>

@@ -10,7 +10,7 @@
  * A new table is made behind all that the old one covers, together with the blocks that count it:
  * there nothing is in use, so a crash before the header is written leaves nothing behind.
  */
-#include "block/drivers/qcow2/bytes.h"
+#include "util/big-endian.h"
 #include "block/drivers/qcow2/overlap.h"
 #include "block/drivers/qcow2/refcount.h"
 #include "util/range.h"

@@ -12,7 +12,7 @@
  */
 #include "block/drivers/qcow2/refcount.h"
 
-#include "block/drivers/qcow2/bytes.h"
+#include "util/big-endian.h"
 #include "util/error.h"
 #include "util/range.h"
 

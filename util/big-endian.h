@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Big-endian numbers in buffers. */
-#ifndef BLOCK_DRIVERS_QCOW2_BYTES_H
-#define BLOCK_DRIVERS_QCOW2_BYTES_H
+#ifndef UTIL_BIG_ENDIAN_H
+#define UTIL_BIG_ENDIAN_H
 
 #include <endian.h>
 #include <stdint.h>
