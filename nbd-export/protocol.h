@@ -10,7 +10,6 @@
 #include <stdint.h>
 #include <string.h>
 
-
 #include "util/big-endian.h"
 
 #define NBD_INIT_MAGIC 0x4e42444d41474943ULL   /* "NBDMAGIC" */
