@@ -10,6 +10,7 @@
 
 #include "io/co-file.h"
 #include "io/co-lock.h"
+#include "io/co-parallel.h"
 #include "io/worker.h"
 #include "tests/unit/loop-util.h"
 
@@ -700,6 +701,61 @@ static void test_speed(void)
     run_in_co(co_speed, NULL);
 }
 
+/* --- co_in_parallel --- */
+
+typedef struct Shared {
+    int left, running, most, fail_at, steps;
+} Shared;
+
+static int co_share(void *opaque)
+{
+    Shared *s = opaque;
+    int piece = s->left;
+
+    s->steps++;
+    if (piece == 0) {
+        return 0;
+    }
+    s->left--;
+    s->running++;
+    s->most = MAX(s->most, s->running);
+    co_pass();
+    s->running--;
+    return piece == s->fail_at ? -EIO : 1;
+}
+
+static void parallel_main(void *unused)
+{
+    for (unsigned max = 1; max <= 8; max++) {
+        for (int work = 0; work < 20; work++) {
+            Shared s = { .left = work, .fail_at = -1 };
+            Shared failing = { .left = work, .fail_at = 1 };
+
+            g_assert_cmpint(co_in_parallel(max, co_share, &s), ==, 0);
+            g_assert_cmpint(s.left, ==, 0);
+            g_assert_cmpint(s.running, ==, 0);
+            g_assert_cmpint(s.most, ==, MIN((int)max, work));
+            g_assert_cmpint(co_in_parallel(max, co_share, &failing), ==, work ? -EIO : 0);
+            g_assert_cmpint(failing.running, ==, 0);
+        }
+    }
+}
+
+/* After an error nobody begins a piece. */
+static void parallel_stop_main(void *unused)
+{
+    Shared s = { .left = 100, .fail_at = 100 };
+
+    g_assert_cmpint(co_in_parallel(4, co_share, &s), ==, -EIO);
+    g_assert_cmpint(s.left, >=, 100 - 2 * 4);
+}
+
+static void test_parallel(void)
+{
+    run_in_co(parallel_main, NULL);
+    run_in_co(parallel_stop_main, NULL);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -712,6 +768,7 @@ int main(int argc, char **argv)
     g_test_add_func("/co/mutex", test_mutex);
     g_test_add_func("/co/rwlock", test_rwlock);
     g_test_add_func("/co/semaphore", test_semaphore);
+    g_test_add_func("/co/parallel", test_parallel);
     g_test_add_func("/co/queue", test_queue);
     g_test_add_func("/co/queue-storm", test_queue_storm);
     g_test_add_func("/co/files", test_files);

@@ -22,6 +22,7 @@
 #include "block/drivers/qcow2/codec.h"
 #include "block/drivers/qcow2/io.h"
 #include "block/drivers/qcow2/refcount.h"
+#include "io/co-parallel.h"
 #include "io/worker.h"
 
 /* Clusters of one write that are packed or written at the same time. */
@@ -213,50 +214,29 @@ typedef struct CompressedWrite {
     int64_t offset;
     const IoSlice *data;
     size_t next; /* in data: where the next cluster begins */
-    unsigned writers;
-    CoQueue ended;
-    int ret;
 } CompressedWrite;
 
-static void co_write_next(CompressedWrite *w)
-{
-    size_t at = w->next;
-    IoSlice part = io_slice_sub(w->data, at, MIN(w->data->len - at,
-                                                 (size_t)qcow2_state(w->node)->cluster_size));
-    int ret;
-
-    w->next += part.len;
-    ret = co_write_cluster(w->node, w->offset + at, &part);
-    if (ret < 0 && w->ret == 0) {
-        w->ret = ret;
-    }
-}
-
-static void co_writer(void *opaque)
+static int co_write_next(void *opaque)
 {
     CompressedWrite *w = opaque;
+    size_t at = w->next, cluster = qcow2_state(w->node)->cluster_size;
+    IoSlice part;
+    int ret;
 
-    while (w->ret == 0 && w->next < w->data->len) {
-        co_write_next(w);
+    if (at >= w->data->len) {
+        return 0;
     }
-    w->writers--;
-    co_queue_wake_all(&w->ended);
+    part = io_slice_sub(w->data, at, MIN(w->data->len - at, cluster));
+    w->next += part.len;
+    ret = co_write_cluster(w->node, w->offset + at, &part);
+    return ret < 0 ? ret : 1;
 }
 
 static int co_write_clusters(BlockNode *node, int64_t offset, const IoSlice *data)
 {
     CompressedWrite w = { .node = node, .offset = offset, .data = data };
 
-    while (w.writers < WRITERS - 1 && w.ret == 0 && w.next < data->len) {
-        w.writers++;
-        co_start(co_writer, &w);
-    }
-    w.writers++;
-    co_writer(&w);
-    while (w.writers > 0) {
-        co_queue_wait(&w.ended);
-    }
-    return w.ret;
+    return co_in_parallel(WRITERS, co_write_next, &w);
 }
 
 /* --- the cut ------------------------------------------------------------------------------ */

@@ -2,9 +2,10 @@
 /*
  * Reads, writes in place, and flushes; see io.h.
  *
- * A request is cut into the runs of the map.  Nothing is locked: a run is looked up and entered on
- * s->host_io without a yield in between, so its clusters stay what they are until it is done.  What
- * cannot be written in place goes to alloc.c.
+ * A request is cut into the runs of the map, several of which are read or written at the same time.
+ * The image is not locked: a run is looked up and entered on s->host_io without a yield in between,
+ * so its clusters stay what they are until it is done.  What cannot be written in place goes to
+ * alloc.c, one piece of a request after the other.
  */
 #include "block/drivers/qcow2/io.h"
 
@@ -14,8 +15,12 @@
 #include "block/drivers/qcow2/map.h"
 #include "block/drivers/qcow2/overlap.h"
 #include "block/drivers/qcow2/refcount.h"
+#include "io/co-parallel.h"
 
 #include <errno.h>
+
+/* Runs of one request that are read or written at the same time. */
+#define PARALLEL_RUNS 8
 
 /* --- host clusters ------------------------------------------------------------------------ */
 
@@ -134,20 +139,55 @@ static int co_read_run(BlockNode *node, int64_t offset, const Qcow2Run *run, con
     }
 }
 
+/* A read of several runs, shared by coroutines. */
+typedef struct Read {
+    BlockNode *node;
+    int64_t offset;
+    const IoSlice *data;
+    size_t next;     /* in data: the first byte that nobody reads yet */
+    CoMutex looking; /* held while the run at @next is looked up */
+} Read;
+
+static int co_find_run(Read *r, Qcow2Run *run, size_t *at)
+{
+    int ret = 0;
+
+    co_mutex_lock(&r->looking);
+    *at = r->next;
+    if (r->next < r->data->len) {
+        ret = co_qcow2_map(r->node, r->offset + r->next, r->data->len - r->next, run);
+        r->next = ret < 0 ? r->data->len : r->next + run->bytes;
+    }
+    co_mutex_unlock(&r->looking);
+    return ret;
+}
+
+static int co_read_next_run(void *opaque)
+{
+    Read *r = opaque;
+    Qcow2Run run;
+    size_t at;
+    IoSlice part;
+    int ret = co_find_run(r, &run, &at);
+
+    if (ret < 0 || at >= r->data->len) {
+        return ret;
+    }
+    part = io_slice_sub(r->data, at, run.bytes);
+    ret = co_read_run(r->node, r->offset + at, &run, &part);
+    return ret < 0 ? ret : 1;
+}
+
 int qcow2_co_read(BlockNode *node, int64_t offset, const IoSlice *data, unsigned flags)
 {
+    Read r = { .node = node, .offset = offset, .data = data };
     Qcow2Run run;
-    int ret = qcow2_state(node)->broken ? -EIO : 0;
+    int ret = qcow2_state(node)->broken ? -EIO : co_qcow2_map(node, offset, data->len, &run);
 
-    for (size_t done = 0; done < data->len && ret == 0; done += run.bytes) {
-        ret = co_qcow2_map(node, offset + done, data->len - done, &run);
-        if (ret == 0) {
-            IoSlice part = io_slice_sub(data, done, run.bytes);
-
-            ret = co_read_run(node, offset + done, &run, &part);
-        }
+    if (G_LIKELY(ret == 0 && run.bytes == (int64_t)data->len)) {
+        return co_read_run(node, offset, &run, data);
     }
-    return ret;
+    return ret < 0 ? ret : co_in_parallel(PARALLEL_RUNS, co_read_next_run, &r);
 }
 
 /* --- writing ------------------------------------------------------------------------------ */
@@ -168,38 +208,92 @@ static int co_write_in_place(BlockNode *node, int64_t host, const IoSlice *data)
     return ret;
 }
 
-static int co_write_piece(BlockNode *node, int64_t offset, const IoSlice *rest, int64_t *done)
+/* A write, which coroutines may share. */
+typedef struct Write {
+    BlockNode *node;
+    int64_t offset;
+    const IoSlice *data;
+    size_t next;     /* in data: the first byte that nobody writes yet */
+    CoMutex looking; /* held while the run at @next is looked up or allocated */
+} Write;
+
+/* Takes the run at w->next: into @part what can be written in place, the rest it allocates. */
+static int co_take_run(Write *w, IoSlice *part, int64_t *host)
 {
+    IoSlice rest = io_slice_sub(w->data, w->next, w->data->len - w->next);
+    int64_t offset = w->offset + w->next, done = 0;
     Qcow2Run run;
-    IoSlice part;
-    int ret = co_qcow2_map(node, offset, rest->len, &run);
+    int ret = co_qcow2_map(w->node, offset, rest.len, &run);
 
     if (ret < 0) {
         return ret;
     }
-    if (run.kind != QCOW2_KIND_NORMAL || !run.copied) {
-        return co_qcow2_write_alloc(node, offset, rest, done);
+    if (run.kind == QCOW2_KIND_NORMAL && run.copied) {
+        *part = io_slice_sub(&rest, 0, run.bytes);
+        *host = run.host;
+        done = run.bytes;
+    } else {
+        ret = co_qcow2_write_alloc(w->node, offset, &rest, &done);
     }
-    part = io_slice_sub(rest, 0, run.bytes);
-    *done = run.bytes;
-    return co_write_in_place(node, run.host, &part);
+    w->next += done;
+    return ret;
+}
+
+/* Allocates what comes before the next run that can be written in place; no @part: none is left. */
+static int co_next_in_place(Write *w, IoSlice *part, int64_t *host)
+{
+    int ret = 0;
+
+    *part = (IoSlice){ 0 };
+    while (ret == 0 && part->len == 0 && w->next < w->data->len) {
+        ret = co_take_run(w, part, host);
+    }
+    return ret;
+}
+
+static int co_write_next(void *opaque)
+{
+    Write *w = opaque;
+    IoSlice part;
+    int64_t host;
+    int ret;
+
+    co_mutex_lock(&w->looking);
+    ret = co_next_in_place(w, &part, &host);
+    co_mutex_unlock(&w->looking);
+    if (ret < 0 || part.len == 0) {
+        return ret;
+    }
+    ret = co_write_in_place(w->node, host, &part);
+    return ret < 0 ? ret : 1;
+}
+
+/* Many are one run or one allocation: they go without more coroutines. */
+static int co_write_runs(Write *w)
+{
+    IoSlice part;
+    int64_t host;
+    int ret = co_next_in_place(w, &part, &host);
+
+    if (ret < 0 || part.len == 0) {
+        return ret;
+    }
+    if (w->next == w->data->len) {
+        return co_write_in_place(w->node, host, &part);
+    }
+    w->next -= part.len;
+    return co_in_parallel(PARALLEL_RUNS, co_write_next, w);
 }
 
 int qcow2_co_write(BlockNode *node, int64_t offset, const IoSlice *data, unsigned flags)
 {
-    int64_t piece;
-    int ret = qcow2_state(node)->broken ? -EIO : 0;
+    Write w = { .node = node, .offset = offset, .data = data };
 
-    if (ret == 0 && (flags & BLOCK_COMPRESSED)) {
-        return co_qcow2_write_compressed(node, offset, data);
+    if (qcow2_state(node)->broken) {
+        return -EIO;
     }
-    for (size_t done = 0; done < data->len && ret == 0; done += piece) {
-        IoSlice rest = io_slice_sub(data, done, data->len - done);
-
-        piece = 0;
-        ret = co_write_piece(node, offset + done, &rest, &piece);
-    }
-    return ret;
+    return flags & BLOCK_COMPRESSED ? co_qcow2_write_compressed(node, offset, data)
+                                    : co_write_runs(&w);
 }
 
 /* --- flush -------------------------------------------------------------------------------- */
