@@ -246,7 +246,8 @@ static int co_mark_good(Qcow2Checker *c)
         s->header.incompatible |= ret < 0 ? bad : 0;
     }
     if (ret == 0) {
-        s->broken = s->corrupt_told = false;
+        s->broken = s->repair_only;
+        s->corrupt_told = false;
     }
     return ret;
 }

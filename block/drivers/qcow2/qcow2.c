@@ -69,12 +69,12 @@ static void set_geometry(Qcow2State *s)
     s->coffset_mask = ((UINT64_C(1) << s->csize_shift) - 1) & ((UINT64_C(1) << 56) - 1);
 }
 
-/* What of the header depends on how the image is opened. */
+/* What of the header depends on how the image is opened.  Who only repairs it may write it. */
 static bool check_writable(BlockNode *node, GError **errp)
 {
     const Qcow2State *s = qcow2_state(node);
 
-    if ((s->header.incompatible & QCOW2_CORRUPT) && qcow2_writable(node)) {
+    if ((s->header.incompatible & QCOW2_CORRUPT) && qcow2_writable(node) && !s->repair_only) {
         return tm_error_set(errp, "qcow2: Image is corrupt; cannot be opened read/write");
     }
     return true;
@@ -127,6 +127,8 @@ static bool co_open_image(BlockNode *node, const BlockdevOptionsQcow2 *o, GError
         return false;
     }
     set_geometry(s);
+    s->repair_only = o->has_x_repair && o->x_repair;
+    s->broken = s->repair_only;
     s->data = node->file;
     s->file_used = node->file->node->size;
     s->fresh_from = align_up(node->file->node->size, s->cluster_size);
@@ -188,11 +190,15 @@ static bool co_open_backing(BlockNode *node, const BlockdevOptionsQcow2 *o, GErr
     return !qcow2_state(node)->header.backing_name || co_qcow2_open_backing(node, errp);
 }
 
-/* The last steps, which may write; all children are there. */
+/*
+ * The last steps, which may write; all children are there.  For a repair nothing is written before
+ * it, and bitmaps stay in the file.
+ */
 static bool co_finish_open(BlockNode *node, GError **errp)
 {
-    return co_clear_unknown(node, errp) && co_repair_dirty(node, errp) &&
-           co_qcow2_bitmaps_load(node, errp);
+    return qcow2_state(node)->repair_only ||
+           (co_clear_unknown(node, errp) && co_repair_dirty(node, errp) &&
+            co_qcow2_bitmaps_load(node, errp));
 }
 
 static void free_state(BlockNode *node)
@@ -276,11 +282,15 @@ static int co_write_all(BlockNode *node)
     return ret;
 }
 
-/* All that is held in memory goes into the image. */
+/* All that is held in memory goes into the image, unless that is known to be damaged. */
 static int co_inactivate(BlockNode *node)
 {
-    int ret = co_qcow2_bitmaps_store(node), written;
+    int ret, written;
 
+    if (qcow2_state(node)->broken) {
+        return -EIO;
+    }
+    ret = co_qcow2_bitmaps_store(node);
     if (ret < 0) {
         g_warning("Node '%s': the persistent bitmaps could not be stored: %s", node->name,
                   g_strerror(-ret));
@@ -297,6 +307,8 @@ static void qcow2_co_close(BlockNode *node)
     co_qcow2_cleaner_stop(node);
     if (qcow2_writable(node) && !s->broken) {
         ret = co_inactivate(node);
+    } else if (qcow2_writable(node) && s->repair_only) {
+        co_trim_file(node);
     }
     if (ret < 0) {
         g_warning("Node '%s': closing the image failed: %s", node->name, g_strerror(-ret));
