@@ -100,6 +100,16 @@ static bool co_clear_unknown(BlockNode *node, GError **errp)
     return ret == 0 || tm_error_set_errno(errp, -ret, "Could not update qcow2 header");
 }
 
+static bool dirty_error(int ret, GError **errp)
+{
+    if (ret == -E2BIG) {
+        return tm_error_set(errp, "Could not repair dirty image: it takes more work than its size "
+                                  "explains; open it with x-repair=true for x-blockdev-check, or "
+                                  "use qemu-img check -r all");
+    }
+    return tm_error_set_errno(errp, -ret, "Could not repair dirty image");
+}
+
 /* An image that was not closed with lazy refcounts: they are made anew. */
 static bool co_repair_dirty(BlockNode *node, GError **errp)
 {
@@ -111,12 +121,12 @@ static bool co_repair_dirty(BlockNode *node, GError **errp)
         return true;
     }
     co_mutex_lock(&s->lock);
-    ret = co_qcow2_check(node, QCOW2_FIX_ERRORS | QCOW2_FIX_LEAKS, &result);
+    ret = co_qcow2_check_at_open(node, &result);
     co_mutex_unlock(&s->lock);
-    if (ret < 0 || result.check_errors) {
-        return tm_error_set_errno(errp, ret < 0 ? -ret : EIO, "Could not repair dirty image");
+    if (ret == 0 && result.check_errors) {
+        ret = -EIO;
     }
-    return true;
+    return ret == 0 || dirty_error(ret, errp);
 }
 
 static bool co_open_image(BlockNode *node, const BlockdevOptionsQcow2 *o, GError **errp)
