@@ -2,9 +2,12 @@
 /* The control lock; see control.h.  The one piece of state of the process that is not a node's. */
 #include "block/control.h"
 
+#include <stdatomic.h>
+
 static struct {
     Loop *loop;
     CoMutex lock;
+    atomic_bool stopping;
 } control;
 
 void control_init(Loop *loop0)
@@ -32,4 +35,14 @@ void control_unlock(void)
 bool control_locked_by_me(void)
 {
     return control.lock.owner && control.lock.owner == co_self();
+}
+
+void control_stop(void)
+{
+    atomic_store(&control.stopping, true);
+}
+
+bool control_stopping(void)
+{
+    return atomic_load(&control.stopping);
 }

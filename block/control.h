@@ -17,4 +17,11 @@ void co_control_lock(void);
 void control_unlock(void);
 bool control_locked_by_me(void); /* for assertions */
 
+/*
+ * The daemon is to end: what holds the lock for long (an image that is repaired while it is opened)
+ * gives up.  Said once, on loop 0; asked on any thread.
+ */
+void control_stop(void);
+bool control_stopping(void);
+
 #endif

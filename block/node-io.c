@@ -190,14 +190,6 @@ static int read_by_bounce(BlockNode *node, int64_t offset, const IoSlice *data, 
     return ret;
 }
 
-static int read_block(BlockNode *node, const Bounce *bounce, int64_t offset)
-{
-    IoSlice block = io_slice_sub(&bounce->slice, offset - bounce->offset,
-                                 node->limits.request_alignment);
-
-    return co_driver_read(node, offset, &block, 0);
-}
-
 static void raise_event(BlockNode *node, BlkdebugEvent event)
 {
     if (node->driver->event) {
@@ -205,26 +197,53 @@ static void raise_event(BlockNode *node, BlkdebugEvent event)
     }
 }
 
-/* Reads those of the first and the last block that the request covers only in part. */
-static int read_edges(BlockNode *node, const Bounce *bounce, int64_t offset, int64_t bytes)
-{
-    int64_t align = node->limits.request_alignment;
-    int64_t last = bounce->offset + bounce->bytes - align;
-    bool head = offset > bounce->offset, tail = offset + bytes < bounce->offset + bounce->bytes;
-    int ret = 0;
+/* The first block of a bounce, or the last one, or the only one: what of it is to be kept. */
+typedef struct Edge {
+    int64_t offset, bytes;
+    bool head, tail; /* there is something before the request's data, behind them */
+} Edge;
 
-    if (head || (tail && last == bounce->offset)) {
-        raise_event(node, head ? BLKDEBUG_EVENT_PWRITEV_RMW_HEAD : BLKDEBUG_EVENT_PWRITEV_RMW_TAIL);
-        ret = read_block(node, bounce, bounce->offset);
-        raise_event(node, head ? BLKDEBUG_EVENT_PWRITEV_RMW_AFTER_HEAD
-                               : BLKDEBUG_EVENT_PWRITEV_RMW_AFTER_TAIL);
+/* With QEMU's events in its order, for blkdebug. */
+static int read_edge(BlockNode *node, const Bounce *bounce, const Edge *edge)
+{
+    IoSlice blocks = io_slice_sub(&bounce->slice, edge->offset - bounce->offset, edge->bytes);
+    int ret;
+
+    if (edge->head) {
+        raise_event(node, BLKDEBUG_EVENT_PWRITEV_RMW_HEAD);
     }
-    if (ret == 0 && tail && last > bounce->offset) {
+    if (edge->tail) {
         raise_event(node, BLKDEBUG_EVENT_PWRITEV_RMW_TAIL);
-        ret = read_block(node, bounce, last);
+    }
+    ret = co_driver_read(node, edge->offset, &blocks, 0);
+    if (ret == 0 && edge->head) {
+        raise_event(node, BLKDEBUG_EVENT_PWRITEV_RMW_AFTER_HEAD);
+    }
+    if (ret == 0 && edge->tail) {
         raise_event(node, BLKDEBUG_EVENT_PWRITEV_RMW_AFTER_TAIL);
     }
     return ret;
+}
+
+/*
+ * Reads those of the first and the last block that the request covers only in part; together where
+ * nothing lies between them.
+ */
+static int read_edges(BlockNode *node, const Bounce *bounce, int64_t offset, int64_t bytes)
+{
+    int64_t align = node->limits.request_alignment, end = bounce->offset + bounce->bytes;
+    bool head = offset > bounce->offset, tail = offset + bytes < end;
+    Edge first = { bounce->offset, align, head, false }, last = { end - align, align, false, tail };
+    int ret = 0;
+
+    if (bounce->bytes == align || (head && tail && bounce->bytes == 2 * align)) {
+        first = (Edge){ bounce->offset, bounce->bytes, head, tail };
+        last.tail = false;
+    }
+    if (first.head || first.tail) {
+        ret = read_edge(node, bounce, &first);
+    }
+    return ret == 0 && last.tail ? read_edge(node, bounce, &last) : ret;
 }
 
 /*

@@ -76,17 +76,17 @@ static bool allows(const BlockChild *a, const BlockChild *b, GError **errp)
                         a->name);
 }
 
-/* Adds up what the parents do and share. */
+/* Adds up what the parents do and share.  The newest comes first: of several conflicts, QEMU's. */
 static bool cumulate(const BlockNode *node, unsigned *perm, unsigned *shared, GError **errp)
 {
     *perm = 0;
     *shared = BLOCK_PERM_ALL;
-    for (unsigned i = 0; i < node->parents->len; i++) {
+    for (unsigned i = node->parents->len; i-- > 0;) {
         BlockChild *a = node->parents->pdata[i];
 
         *perm |= a->new_perm;
         *shared &= a->new_shared;
-        for (unsigned j = 0; j < node->parents->len; j++) {
+        for (unsigned j = node->parents->len; j-- > 0;) {
             if (i != j && !allows(a, node->parents->pdata[j], errp)) {
                 return false;
             }

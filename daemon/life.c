@@ -44,6 +44,7 @@ static void stop(void *opaque)
     Life *life = opaque;
 
     life->stop = true;
+    control_stop();
     chardevs_stop(); /* the start may wait for a first client */
     co_queue_wake_all(&life->stopped);
 }

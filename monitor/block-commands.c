@@ -80,26 +80,13 @@ static bool has_device(const BlockNode *node)
     return false;
 }
 
-static bool check_no_overlay(const BlockNode *node, GError **errp)
-{
-    for (unsigned i = 0; i < node->parents->len; i++) {
-        const BlockChild *edge = node->parents->pdata[i];
-
-        if (edge->parent && (edge->role & BLOCK_ROLE_COW)) {
-            return tm_error_set(errp, "Node '%s' is busy: node is used as backing hd of '%s'",
-                                node->name, edge->parent->name);
-        }
-    }
-    return true;
-}
-
 /* In QEMU's order, which decides what is said about a node in several uses. */
 static bool check_deletable(const BlockNode *node, GError **errp)
 {
     if (has_device(node)) {
         return tm_error_set(errp, "Node %s is in use", node->name);
     }
-    if (!check_no_overlay(node, errp) || !block_job_check_node_free(node, errp)) {
+    if (!block_job_check_node_unused(node, errp)) {
         return false;
     }
     if (!node->by_user) {
@@ -189,7 +176,7 @@ static BlockNode *find_to_resize(const BlockResizeArgs *args, GError **errp)
         tm_error_set(errp, "Parameter 'size' expects a >0 size");
         return NULL;
     }
-    return block_job_check_node_free(node, errp) ? node : NULL;
+    return block_job_check_node_unused(node, errp) ? node : NULL;
 }
 
 bool qmp_block_resize(const BlockResizeArgs *args, GError **errp)

@@ -33,19 +33,6 @@ static void add_node(const char *name, GPtrArray *nodes)
 
 /* --- what both have in common --- */
 
-static bool check_not_backing(const BlockNode *node, GError **errp)
-{
-    for (guint i = 0; i < node->parents->len; i++) {
-        const BlockChild *edge = node->parents->pdata[i];
-
-        if (edge->role & BLOCK_ROLE_COW) {
-            return tm_error_set(errp, "Node '%s' is busy: node is used as backing hd of '%s'",
-                                node->name, edge->parent->name);
-        }
-    }
-    return true;
-}
-
 /* What was acknowledged is in the lower image when it freezes. */
 static bool co_flush_node(BlockNode *node, GError **errp)
 {
@@ -62,8 +49,8 @@ static bool co_flush_node(BlockNode *node, GError **errp)
 
 static bool co_freeze(SnapshotAction *snapshot, GError **errp)
 {
-    return block_job_check_node_free(snapshot->node, errp) &&
-           check_not_backing(snapshot->node, errp) && co_flush_node(snapshot->node, errp);
+    return block_job_check_node_unused(snapshot->node, errp) &&
+           co_flush_node(snapshot->node, errp);
 }
 
 /* As in QEMU the snapshot stands if that fails: the node is below, and nobody writes to it. */
@@ -152,13 +139,16 @@ static const char *overlay_format(const BlockdevSnapshotSync *args)
     return args->format ? args->format : "qcow2";
 }
 
-/* The image is made before anything is drained; what was checked for it is checked again then. */
+/*
+ * The image is made before anything is drained, and so only where the snapshot may go ahead; what
+ * was checked for it is checked again then.
+ */
 static bool co_sync_before(const void *opaque, GError **errp)
 {
     const BlockdevSnapshotSync *args = opaque;
     const BlockNode *node = find_by_node_name(args, errp);
 
-    if (!node || !check_overlay_name(args, errp)) {
+    if (!node || !block_job_check_node_unused(node, errp) || !check_overlay_name(args, errp)) {
         return false;
     }
     return (args->has_mode && args->mode == NEW_IMAGE_MODE_EXISTING) ||

@@ -80,17 +80,42 @@ bool block_job_owns_edge(BlockChild *edge, void *unused)
     return edge->user && edge->user->ops == &user_ops;
 }
 
+static bool check_not_by_job(BlockChild *edge, GError **errp)
+{
+    const BlockJob *job;
+
+    if (!block_job_owns_edge(edge, NULL)) {
+        return true;
+    }
+    job = edge->user->opaque;
+    return tm_error_set(errp, "Node '%s' is busy: block device is in use by block job: %s",
+                        edge->node->name, JobType_name(job->job.driver->type));
+}
+
+static bool check_not_backing(const BlockChild *edge, GError **errp)
+{
+    return !edge->parent || !(edge->role & BLOCK_ROLE_COW) ||
+           tm_error_set(errp, "Node '%s' is busy: node is used as backing hd of '%s'",
+                        edge->node->name, edge->parent->name);
+}
+
 bool block_job_check_node_free(const BlockNode *node, GError **errp)
 {
-    for (unsigned i = 0; i < node->parents->len; i++) {
+    for (unsigned i = node->parents->len; i-- > 0;) {
+        if (!check_not_by_job(node->parents->pdata[i], errp)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool block_job_check_node_unused(const BlockNode *node, GError **errp)
+{
+    for (unsigned i = node->parents->len; i-- > 0;) {
         BlockChild *edge = node->parents->pdata[i];
 
-        if (block_job_owns_edge(edge, NULL)) {
-            const BlockJob *job = edge->user->opaque;
-
-            return tm_error_set(errp,
-                                "Node '%s' is busy: block device is in use by block job: %s",
-                                node->name, JobType_name(job->job.driver->type));
+        if (!check_not_by_job(edge, errp) || !check_not_backing(edge, errp)) {
+            return false;
         }
     }
     return true;

@@ -72,6 +72,9 @@ BlockJob *block_job_lookup(const char *id, GError **errp);
  */
 bool block_job_check_node_free(const BlockNode *node, GError **errp);
 
+/* The same, and that it is no other node's backing file.  What came last is named, as in QEMU. */
+bool block_job_check_node_unused(const BlockNode *node, GError **errp);
+
 /* Is the edge one of a job's?  Such edges stay where they are when filters come and go. */
 bool block_job_owns_edge(BlockChild *edge, void *unused);
 

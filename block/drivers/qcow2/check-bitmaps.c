@@ -84,6 +84,10 @@ static int co_walk_table(Qcow2Checker *c, const Bitmap *b)
     qcow2_check_reference(c, b->table_offset, (int64_t)b->table_entries * 8);
     for (uint32_t i = 0; i < b->table_entries; i += n) {
         n = MIN(b->table_entries - i, per_read);
+        ret = co_qcow2_check_work(c, (int64_t)n * 8);
+        if (ret < 0) {
+            return ret;
+        }
         ret = co_qcow2_read_file(c->node, b->table_offset + (int64_t)i * 8, c->table,
                                  (size_t)n * 8);
         if (ret < 0) {

@@ -20,6 +20,19 @@ static bool may_repair(const Qcow2Checker *c)
            (c->fix && !r->check_errors && !r->corruptions && !r->leaks);
 }
 
+/* A refcount in another block than the last one has to be read: few blocks are cached. */
+static int co_reach_refcount(Qcow2Checker *c, uint64_t entry)
+{
+    int64_t cluster = (entry & QCOW2_OFFSET_MASK) >> c->s->cluster_bits;
+    int64_t refblock = cluster >> c->s->refblock_bits;
+
+    if (c->s->external_data || refblock == c->refblock) {
+        return 0;
+    }
+    c->refblock = refblock;
+    return co_qcow2_check_work(c, c->s->cluster_size);
+}
+
 /* Whether the flag is wrong; false where the refcount cannot be known (which was reported). */
 static bool co_is_wrong(Qcow2Checker *c, uint64_t entry, bool in_data_file)
 {
@@ -42,15 +55,23 @@ static bool is_standard_with_place(const Qcow2Checker *c, uint64_t entry)
            (c->s->external_data && (entry & QCOW2_COPIED) && !(entry & QCOW2_ZERO));
 }
 
-/* Sets the table in memory right; how many entries were wrong. */
-static unsigned co_check_entries(Qcow2Checker *c)
+/* Sets the table in memory right; how many entries were wrong, or -errno. */
+static int co_check_entries(Qcow2Checker *c)
 {
-    unsigned words = 1u << (c->s->l2_entry_bits - 3), n = 1u << c->s->l2_bits, wrong = 0;
+    unsigned words = 1u << (c->s->l2_entry_bits - 3), n = 1u << c->s->l2_bits;
+    int wrong = 0, ret;
 
     for (unsigned i = 0; i < n; i++) {
         uint64_t entry = qcow2_check_be64(c->table, (uint64_t)i * words);
 
-        if (!is_standard_with_place(c, entry) || !co_is_wrong(c, entry, c->s->external_data)) {
+        if (!is_standard_with_place(c, entry)) {
+            continue;
+        }
+        ret = co_reach_refcount(c, entry);
+        if (ret < 0) {
+            return ret;
+        }
+        if (!co_is_wrong(c, entry, c->s->external_data)) {
             continue;
         }
         wrong++;
@@ -62,8 +83,7 @@ static unsigned co_check_entries(Qcow2Checker *c)
 
 static int co_check_table(Qcow2Checker *c, int64_t offset)
 {
-    unsigned wrong;
-    int ret;
+    int ret, wrong;
 
     if (offset >= c->file_bytes) {
         return 0;
@@ -73,11 +93,10 @@ static int co_check_table(Qcow2Checker *c, int64_t offset)
         return qcow2_check_failed(c, ret, "reading an L2 table", offset);
     }
     wrong = co_check_entries(c);
-    if (!wrong || !may_repair(c)) {
-        return 0;
+    if (wrong <= 0 || !may_repair(c)) {
+        return wrong < 0 ? wrong : 0;
     }
-    ret = co_qcow2_write_meta(c->node, QCOW2_AREA_ACTIVE_L2, offset, c->table,
-                              c->s->cluster_size);
+    ret = co_qcow2_check_write(c, QCOW2_AREA_ACTIVE_L2, offset, c->table, c->s->cluster_size);
     if (ret < 0) {
         return qcow2_check_failed(c, ret, "writing an L2 table", offset);
     }
@@ -99,8 +118,8 @@ static int co_check_l1_flag(Qcow2Checker *c, uint32_t i, uint64_t entry)
     if (!repair) {
         return 0;
     }
-    ret = co_qcow2_write_meta(c->node, QCOW2_AREA_ACTIVE_L1,
-                              c->s->header.l1_offset + (int64_t)i * 8, &word, sizeof(word));
+    ret = co_qcow2_check_write(c, QCOW2_AREA_ACTIVE_L1, c->s->header.l1_offset + (int64_t)i * 8,
+                               &word, sizeof(word));
     if (ret < 0) {
         return qcow2_check_failed(c, ret, "writing an L1 entry", c->s->header.l1_offset);
     }
@@ -120,7 +139,7 @@ int co_qcow2_check_copied(Qcow2Checker *c)
         if (!(entry & QCOW2_OFFSET_MASK)) {
             continue;
         }
-        ret = qcow2_check_go_on(c);
+        ret = co_qcow2_check_work(c, c->s->cluster_size);
         ret = ret < 0 ? ret : co_check_l1_flag(c, i, entry);
         ret = ret < 0 ? ret : co_check_table(c, entry & QCOW2_OFFSET_MASK);
     }

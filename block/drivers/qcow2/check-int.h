@@ -26,6 +26,11 @@ typedef struct Qcow2Checker {
     BlockCheckStopFn *stop;
     void *opaque;
 
+    /* What the check has cost: bytes of tables and of counts that it looked at. */
+    int64_t work, max_work;
+    int64_t next_pass; /* work after which others are let run */
+    int64_t refblock;  /* index of the refcount block that was looked up last; check-copied.c */
+
     int64_t file_bytes;
     int64_t clusters; /* that the file has; the last one may be cut */
     int64_t limit;    /* clusters that may be referred to: one more, see count_reference() */
@@ -55,8 +60,15 @@ void qcow2_check_tell(Qcow2Checker *c, const char *format, ...) G_GNUC_PRINTF(2,
 /* The check itself failed with @ret at something: counts and tells; returns @ret. */
 int qcow2_check_failed(Qcow2Checker *c, int ret, const char *what, int64_t offset);
 
-/* 0, or -ECANCELED when the check is to stop. */
-int qcow2_check_go_on(const Qcow2Checker *c);
+/*
+ * Called before @bytes more are looked at: lets others run now and then.  0; -ECANCELED when the
+ * check is to stop, -E2BIG when it has cost more than it may.
+ */
+G_GNUC_WARN_UNUSED_RESULT int co_qcow2_check_work(Qcow2Checker *c, int64_t bytes);
+
+/* Mends a part of a table: co_qcow2_write_meta(), whose look for overlaps is work, too. */
+G_GNUC_WARN_UNUSED_RESULT int co_qcow2_check_write(Qcow2Checker *c, unsigned area, int64_t offset,
+                                                   const void *buf, size_t len);
 
 /* Counts all references into the range [first, first + QCOW2_CHECK_RANGE) (check-walk.c). */
 G_GNUC_WARN_UNUSED_RESULT int co_qcow2_check_count(Qcow2Checker *c, int64_t first);

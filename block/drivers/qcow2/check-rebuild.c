@@ -81,6 +81,10 @@ static int co_write_range(Rebuild *r)
     int ret = 0;
 
     for (int64_t i = c->first >> c->s->refblock_bits; i <= last && ret == 0; i++) {
+        ret = co_qcow2_check_work(c, c->s->cluster_size);
+        if (ret < 0) {
+            return ret;
+        }
         if (i == r->tail_block) {
             encode_block(r, i, r->tail);
         } else if (encode_block(r, i, c->block)) {

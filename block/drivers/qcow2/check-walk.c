@@ -128,7 +128,7 @@ static int co_zero_entry(Qcow2Checker *c, const L2Walk *w, unsigned i)
     if (c->s->extended_l2) {
         qcow2_check_put_be64(at, 1, BITMAP_ALL_ZERO);
     }
-    ret = co_qcow2_write_meta(c->node, area, w->offset + (int64_t)i * size, at, size);
+    ret = co_qcow2_check_write(c, area, w->offset + (int64_t)i * size, at, size);
     if (ret < 0) {
         return qcow2_check_failed(c, ret, "writing an L2 entry", w->offset);
     }
@@ -216,7 +216,7 @@ static int co_walk_l2(Qcow2Checker *c, int64_t offset, bool active)
 {
     L2Walk w = { .offset = offset, .active = active };
     unsigned entries = 1u << c->s->l2_bits;
-    int ret = qcow2_check_go_on(c);
+    int ret = co_qcow2_check_work(c, c->s->cluster_size);
 
     if (ret < 0 || offset >= c->file_bytes) {
         return ret;
@@ -258,6 +258,10 @@ static int co_walk_l1(Qcow2Checker *c, int64_t offset, uint32_t entries, bool ac
     qcow2_check_reference(c, offset, (int64_t)entries * 8);
     for (uint32_t i = 0; i < entries && ret == 0; i += n) {
         n = qcow2_check_l1_entries(i, entries);
+        ret = co_qcow2_check_work(c, (int64_t)n * 8);
+        if (ret < 0) {
+            return ret;
+        }
         ret = co_qcow2_read_file(c->node, offset + (int64_t)i * 8, c->l1_part, (size_t)n * 8);
         if (ret < 0) {
             return qcow2_check_failed(c, ret, "reading an L1 table", offset);
@@ -347,13 +351,15 @@ static void walk_refblock(Qcow2Checker *c, uint32_t i)
     }
 }
 
-static void walk_refcounts(Qcow2Checker *c)
+static int co_walk_refcounts(Qcow2Checker *c)
 {
-    qcow2_check_reference(c, c->s->header.refcount_table_offset,
-                          (int64_t)c->s->refcount_table_size * 8);
+    int64_t bytes = (int64_t)c->s->refcount_table_size * 8;
+
+    qcow2_check_reference(c, c->s->header.refcount_table_offset, bytes);
     for (uint32_t i = 0; i < c->s->refcount_table_size; i++) {
         walk_refblock(c, i);
     }
+    return co_qcow2_check_work(c, bytes);
 }
 
 /* --- all --- */
@@ -371,15 +377,20 @@ static int co_walk(Qcow2Checker *c)
         ret = co_qcow2_check_walk_bitmaps(c);
     }
     if (ret == 0 && !c->skip_refcounts) {
-        walk_refcounts(c);
+        ret = co_walk_refcounts(c);
     }
     return ret;
 }
 
 int co_qcow2_check_count(Qcow2Checker *c, int64_t first)
 {
+    int64_t bytes;
+    int ret;
+
     c->first = first;
     c->end = MIN(first + QCOW2_CHECK_RANGE, c->limit);
-    memset(c->counts, 0, (c->end - c->first) * sizeof(*c->counts));
-    return co_walk(c);
+    bytes = (c->end - c->first) * sizeof(*c->counts);
+    memset(c->counts, 0, bytes);
+    ret = co_qcow2_check_work(c, bytes);
+    return ret < 0 ? ret : co_walk(c);
 }

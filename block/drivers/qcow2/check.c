@@ -20,11 +20,18 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "block/control.h"
 #include "block/drivers/qcow2/header.h"
 #include "block/drivers/qcow2/overlap.h"
 #include "block/drivers/qcow2/refcount.h"
 
 #define MAX_MESSAGES 32
+#define WORK_BETWEEN_PASSES (INT64_C(1) << 20)
+#define WORK_OF_WRITE 4096
+
+/* What opening an image may cost: some times what its file holds, or as much as a second does. */
+#define OPEN_WORK_FACTOR 4
+#define OPEN_WORK_MIN (INT64_C(1) << 30)
 
 /* --- telling --- */
 
@@ -64,9 +71,29 @@ int qcow2_check_failed(Qcow2Checker *c, int ret, const char *what, int64_t offse
     return ret;
 }
 
-int qcow2_check_go_on(const Qcow2Checker *c)
+/* --- working --- */
+
+int co_qcow2_check_work(Qcow2Checker *c, int64_t bytes)
 {
+    c->work += bytes;
+    if (c->work > c->max_work) {
+        return -E2BIG;
+    }
+    if (c->work >= c->next_pass) {
+        c->next_pass = c->work + WORK_BETWEEN_PASSES;
+        co_pass();
+    }
     return c->stop && c->stop(c->opaque) ? -ECANCELED : 0;
+}
+
+int co_qcow2_check_write(Qcow2Checker *c, unsigned area, int64_t offset, const void *buf,
+                         size_t len)
+{
+    const Qcow2State *s = c->s;
+    int64_t entries = (int64_t)s->header.l1_size + s->refcount_table_size + s->header.snapshots;
+    int ret = co_qcow2_check_work(c, WORK_OF_WRITE + entries * 8);
+
+    return ret < 0 ? ret : co_qcow2_write_meta(c->node, area, offset, buf, len);
 }
 
 /* --- comparing one refcount block --- */
@@ -159,8 +186,8 @@ static int co_compare_block(Qcow2Checker *c, int64_t from, int64_t to, bool fixi
             compare_cluster(c, &b, i, fixing);
         }
     }
-    return b.dirty ? co_qcow2_write_meta(c->node, QCOW2_AREA_REFCOUNT_BLOCK, b.offset, c->block,
-                                         c->s->cluster_size)
+    return b.dirty ? co_qcow2_check_write(c, QCOW2_AREA_REFCOUNT_BLOCK, b.offset, c->block,
+                                          c->s->cluster_size)
                    : 0;
 }
 
@@ -170,9 +197,11 @@ static int co_compare(Qcow2Checker *c, bool fixing)
     int ret = 0;
 
     for (int64_t i = c->first; i < end && ret == 0; i += per_block) {
-        ret = qcow2_check_go_on(c);
+        int64_t to = MIN(i + per_block, end);
+
+        ret = co_qcow2_check_work(c, c->s->cluster_size + (to - i) * sizeof(*c->counts));
         if (ret == 0) {
-            ret = co_compare_block(c, i, MIN(i + per_block, end), fixing);
+            ret = co_compare_block(c, i, to, fixing);
         }
     }
     return ret;
@@ -246,7 +275,8 @@ static int co_mark_good(Qcow2Checker *c)
         s->header.incompatible |= ret < 0 ? bad : 0;
     }
     if (ret == 0) {
-        s->broken = s->corrupt_told = false;
+        s->broken = s->repair_only;
+        s->corrupt_told = false;
     }
     return ret;
 }
@@ -284,12 +314,12 @@ static void free_memory(Qcow2Checker *c)
     g_free(c->block);
 }
 
-static int co_check(BlockNode *node, unsigned fix, Qcow2CheckResult *result,
+static int co_check(BlockNode *node, unsigned fix, int64_t max_work, Qcow2CheckResult *result,
                     BlockCheckStopFn *stop, void *opaque)
 {
     Qcow2State *s = qcow2_state(node);
     Qcow2Checker c = { .node = node, .s = s, .fix = fix, .result = result, .stop = stop,
-                       .opaque = opaque, .highest = -1 };
+                       .opaque = opaque, .max_work = max_work, .highest = -1 };
     int ret = co_qcow2_drop_caches(node);
 
     *result = (Qcow2CheckResult){ 0 };
@@ -312,9 +342,23 @@ static int co_check(BlockNode *node, unsigned fix, Qcow2CheckResult *result,
     return ret;
 }
 
-int co_qcow2_check(BlockNode *node, unsigned fix, Qcow2CheckResult *result)
+/* A sparse file may be of any length: what counts is the room that it takes. */
+static int64_t open_work(BlockNode *node)
 {
-    return co_check(node, fix, result, NULL, NULL);
+    int64_t bytes = node->driver->image->co_allocated_size(node);
+
+    return MAX((bytes < 0 ? node->file->node->size : bytes) * OPEN_WORK_FACTOR, OPEN_WORK_MIN);
+}
+
+static bool is_stopping(void *opaque)
+{
+    return control_stopping();
+}
+
+int co_qcow2_check_at_open(BlockNode *node, Qcow2CheckResult *result)
+{
+    return co_check(node, QCOW2_FIX_ERRORS | QCOW2_FIX_LEAKS, open_work(node), result,
+                    is_stopping, NULL);
 }
 
 int qcow2_co_check(BlockNode *node, unsigned fix, BlockCheckResult *result,
@@ -324,7 +368,7 @@ int qcow2_co_check(BlockNode *node, unsigned fix, BlockCheckResult *result,
     int ret;
 
     co_mutex_lock(&s->lock);
-    ret = co_check(node, fix, result, stop, opaque);
+    ret = co_check(node, fix, INT64_MAX, result, stop, opaque);
     co_mutex_unlock(&s->lock);
     return ret;
 }

