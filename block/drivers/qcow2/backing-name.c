@@ -29,12 +29,10 @@ static int co_write_names(BlockNode *node, char *name, char *format)
     int ret;
 
     set_names(s, name, format);
-    ret = co_qcow2_header_write(node);
-    if (ret == 0) {
-        ret = co_qcow2_flush_files(node);
-    }
+    ret = co_qcow2_header_commit(node);
     if (ret < 0) {
         set_names(s, old_name, old_format);
+        co_qcow2_header_take_back(node);
     }
     g_free(ret < 0 ? name : old_name);
     g_free(ret < 0 ? format : old_format);

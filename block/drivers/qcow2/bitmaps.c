@@ -134,13 +134,11 @@ static int co_switch_directory(BlockNode *node, const Qcow2BitmapsExt *ext)
     header->bitmaps = *ext;
     header->autoclear &= ~QCOW2_BITMAPS;
     header->autoclear |= ext->count ? QCOW2_BITMAPS : 0;
-    ret = co_qcow2_header_write(node);
-    if (ret == 0) {
-        ret = co_qcow2_flush_files(node);
-    }
+    ret = co_qcow2_header_commit(node);
     if (ret < 0) {
         header->bitmaps = old;
         header->autoclear = old_autoclear;
+        co_qcow2_header_take_back(node);
     }
     return ret;
 }

@@ -205,14 +205,14 @@ static int co_change_over(Rebuild *r, int64_t table_offset)
     }
     header->refcount_table_offset = table_offset;
     header->refcount_table_clusters = table_clusters(r, r->entries);
-    ret = co_qcow2_header_write(r->c->node);
+    ret = co_qcow2_header_commit(r->c->node);
     if (ret < 0) {
         header->refcount_table_offset = old_offset;
         header->refcount_table_clusters = old_clusters;
+        co_qcow2_header_take_back(r->c->node);
         return ret;
     }
-    ret = co_qcow2_flush_files(r->c->node);
-    return ret < 0 ? ret : co_reload(r);
+    return co_reload(r);
 }
 
 static int co_rebuild(Rebuild *r)

@@ -184,6 +184,20 @@ int co_qcow2_header_write(BlockNode *node)
     return ret;
 }
 
+int co_qcow2_header_commit(BlockNode *node)
+{
+    int ret = co_qcow2_header_write(node);
+
+    return ret < 0 ? ret : co_qcow2_flush_files(node);
+}
+
+void co_qcow2_header_take_back(BlockNode *node)
+{
+    if (co_qcow2_header_commit(node) < 0) {
+        g_warning("Node '%s': the image header could not be set back", node->name);
+    }
+}
+
 static int co_set_incompatible(BlockNode *node, uint64_t bits)
 {
     Qcow2State *s = qcow2_state(node);
@@ -191,12 +205,10 @@ static int co_set_incompatible(BlockNode *node, uint64_t bits)
     int ret;
 
     s->header.incompatible = bits;
-    ret = co_qcow2_header_write(node);
-    if (ret == 0) {
-        ret = co_qcow2_flush_files(node);
-    }
+    ret = co_qcow2_header_commit(node);
     if (ret < 0) {
         s->header.incompatible = old;
+        co_qcow2_header_take_back(node);
     }
     return ret;
 }
