@@ -44,6 +44,8 @@ static int co_append(Rebuild *r, const void *buf, size_t len)
         ret = co_block_write_buf(node->file, at, buf, len, 0);
     }
     r->used += clusters;
+    /* If the rebuild fails its clusters are free, and no zeroes. */
+    r->c->s->fresh_from = MAX(r->c->s->fresh_from, place(r, r->used));
     return ret;
 }
 
@@ -187,7 +189,6 @@ static int co_reload(Rebuild *r)
     c->clusters = r->start + r->used;
     c->file_bytes = MAX(c->node->file->node->size, c->clusters << c->s->cluster_bits);
     c->limit = c->clusters + 1;
-    c->s->fresh_from = MAX(c->s->fresh_from, c->clusters << c->s->cluster_bits);
     g_free(c->counts);
     c->counts = g_try_new(uint32_t, MIN(c->limit, QCOW2_CHECK_RANGE));
     return c->counts ? 0 : -ENOMEM;
