@@ -86,8 +86,7 @@ static bool co_load_tables(BlockNode *node, GError **errp)
            co_qcow2_snapshots_open(node, errp);
 }
 
-/* Programs that do not know a feature clear its bit, so that those who do can tell. */
-static bool co_clear_unknown(BlockNode *node, GError **errp)
+bool co_qcow2_clear_unknown(BlockNode *node, GError **errp)
 {
     Qcow2State *s = qcow2_state(node);
     int ret;
@@ -191,7 +190,7 @@ static bool co_open_backing(BlockNode *node, const BlockdevOptionsQcow2 *o, GErr
 /* The last steps, which may write; all children are there. */
 static bool co_finish_open(BlockNode *node, GError **errp)
 {
-    return co_clear_unknown(node, errp) && co_repair_dirty(node, errp) &&
+    return co_qcow2_clear_unknown(node, errp) && co_repair_dirty(node, errp) &&
            co_qcow2_bitmaps_load(node, errp);
 }
 
