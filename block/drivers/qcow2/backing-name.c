@@ -47,6 +47,9 @@ int co_qcow2_set_backing_name(BlockNode *node, const char *name, const char *for
     if (name && (s->raw_external || strlen(name) > QCOW2_MAX_BACKING_NAME)) {
         return -EINVAL; /* a raw data file is all of the disk */
     }
+    if (s->broken) {
+        return -EIO;
+    }
     co_mutex_lock(&s->lock);
     ret = co_write_names(node, g_strdup(name), g_strdup(name ? format : NULL));
     co_mutex_unlock(&s->lock);

@@ -146,7 +146,7 @@ static int co_switch_directory(BlockNode *node, const Qcow2BitmapsExt *ext)
 int co_qcow2_bitmaps_replace(BlockNode *node, GPtrArray *entries)
 {
     Qcow2BitmapsExt old = qcow2_state(node)->header.bitmaps, ext;
-    int ret = co_write_directory(node, entries, &ext);
+    int ret = qcow2_state(node)->broken ? -EIO : co_write_directory(node, entries, &ext);
 
     if (ret == 0) {
         ret = co_qcow2_write_metadata(node);

@@ -275,11 +275,15 @@ static int co_write_all(BlockNode *node)
     return ret;
 }
 
-/* All that is held in memory goes into the image. */
+/* All that is held in memory goes into the image; nothing into one that is corrupt. */
 static int co_inactivate(BlockNode *node)
 {
-    int ret = co_qcow2_bitmaps_store(node), written;
+    int ret, written;
 
+    if (qcow2_state(node)->broken) {
+        return -EIO;
+    }
+    ret = co_qcow2_bitmaps_store(node);
     if (ret < 0) {
         g_warning("Node '%s': the persistent bitmaps could not be stored: %s", node->name,
                   g_strerror(-ret));
