@@ -123,7 +123,10 @@ static void put_extensions(const Qcow2Header *h, Writer *w, bool names)
     for (guint i = 0; h->unknown && i < h->unknown->len; i++) {
         const Qcow2Extension *ext = &g_array_index(h->unknown, Qcow2Extension, i);
 
-        put_extension(w, ext->type, ext->data, ext->len);
+        /* One for bitmaps is there only because it made no sense: a sound one takes its place. */
+        if (ext->type != QCOW2_EXT_BITMAPS || h->bitmaps.count == 0) {
+            put_extension(w, ext->type, ext->data, ext->len);
+        }
     }
     put_extension(w, QCOW2_EXT_END, NULL, 0);
 }
