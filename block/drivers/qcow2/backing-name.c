@@ -29,12 +29,10 @@ static int co_write_names(BlockNode *node, char *name, char *format)
     int ret;
 
     set_names(s, name, format);
-    ret = co_qcow2_header_write(node);
-    if (ret == 0) {
-        ret = co_qcow2_flush_files(node);
-    }
+    ret = co_qcow2_header_commit(node);
     if (ret < 0) {
         set_names(s, old_name, old_format);
+        co_qcow2_header_take_back(node);
     }
     g_free(ret < 0 ? name : old_name);
     g_free(ret < 0 ? format : old_format);
@@ -51,6 +49,9 @@ int co_qcow2_set_backing_name(BlockNode *node, const char *name, const char *for
     }
     if (name && (s->raw_external || strlen(name) > QCOW2_MAX_BACKING_NAME)) {
         return -EINVAL; /* a raw data file is all of the disk */
+    }
+    if (s->broken) {
+        return -EIO;
     }
     co_mutex_lock(&s->lock);
     ret = co_write_names(node, g_strdup(name), g_strdup(name ? format : NULL));

@@ -238,7 +238,8 @@ bool co_qcow2_bitmaps_activate(BlockNode *node, GError **errp)
     int ret;
 
     if (!s->bitmaps) {
-        return true;
+        /* One that could not be read was left alone while nobody wrote. */
+        return !(s->header.autoclear & QCOW2_BITMAPS) || co_forget_directory(node, errp);
     }
     co_mutex_lock(&s->lock);
     ret = co_mark_in_use(node);

@@ -134,13 +134,11 @@ static int co_switch_directory(BlockNode *node, const Qcow2BitmapsExt *ext)
     header->bitmaps = *ext;
     header->autoclear &= ~QCOW2_BITMAPS;
     header->autoclear |= ext->count ? QCOW2_BITMAPS : 0;
-    ret = co_qcow2_header_write(node);
-    if (ret == 0) {
-        ret = co_qcow2_flush_files(node);
-    }
+    ret = co_qcow2_header_commit(node);
     if (ret < 0) {
         header->bitmaps = old;
         header->autoclear = old_autoclear;
+        co_qcow2_header_take_back(node);
     }
     return ret;
 }
@@ -148,7 +146,7 @@ static int co_switch_directory(BlockNode *node, const Qcow2BitmapsExt *ext)
 int co_qcow2_bitmaps_replace(BlockNode *node, GPtrArray *entries)
 {
     Qcow2BitmapsExt old = qcow2_state(node)->header.bitmaps, ext;
-    int ret = co_write_directory(node, entries, &ext);
+    int ret = qcow2_state(node)->broken ? -EIO : co_write_directory(node, entries, &ext);
 
     if (ret == 0) {
         ret = co_qcow2_write_metadata(node);

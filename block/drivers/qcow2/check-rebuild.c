@@ -44,6 +44,8 @@ static int co_append(Rebuild *r, const void *buf, size_t len)
         ret = co_block_write_buf(node->file, at, buf, len, 0);
     }
     r->used += clusters;
+    /* If the rebuild fails its clusters are free, and no zeroes. */
+    r->c->s->fresh_from = MAX(r->c->s->fresh_from, place(r, r->used));
     return ret;
 }
 
@@ -191,7 +193,6 @@ static int co_reload(Rebuild *r)
     c->clusters = r->start + r->used;
     c->file_bytes = MAX(c->node->file->node->size, c->clusters << c->s->cluster_bits);
     c->limit = c->clusters + 1;
-    c->s->fresh_from = MAX(c->s->fresh_from, c->clusters << c->s->cluster_bits);
     g_free(c->counts);
     c->counts = g_try_new(uint32_t, MIN(c->limit, QCOW2_CHECK_RANGE));
     return c->counts ? 0 : -ENOMEM;
@@ -209,14 +210,14 @@ static int co_change_over(Rebuild *r, int64_t table_offset)
     }
     header->refcount_table_offset = table_offset;
     header->refcount_table_clusters = table_clusters(r, r->entries);
-    ret = co_qcow2_header_write(r->c->node);
+    ret = co_qcow2_header_commit(r->c->node);
     if (ret < 0) {
         header->refcount_table_offset = old_offset;
         header->refcount_table_clusters = old_clusters;
+        co_qcow2_header_take_back(r->c->node);
         return ret;
     }
-    ret = co_qcow2_flush_files(r->c->node);
-    return ret < 0 ? ret : co_reload(r);
+    return co_reload(r);
 }
 
 static int co_rebuild(Rebuild *r)

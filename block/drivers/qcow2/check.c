@@ -270,9 +270,11 @@ static int co_mark_good(Qcow2Checker *c)
     ret = co_qcow2_flush_files(c->node);
     if (ret == 0 && bad) {
         s->header.incompatible &= ~bad;
-        ret = co_qcow2_header_write(c->node);
-        ret = ret < 0 ? ret : co_qcow2_flush_files(c->node);
-        s->header.incompatible |= ret < 0 ? bad : 0;
+        ret = co_qcow2_header_commit(c->node);
+        if (ret < 0) {
+            s->header.incompatible |= bad;
+            co_qcow2_header_take_back(c->node);
+        }
     }
     if (ret == 0) {
         s->broken = s->repair_only;

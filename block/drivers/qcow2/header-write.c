@@ -123,7 +123,10 @@ static void put_extensions(const Qcow2Header *h, Writer *w, bool names)
     for (guint i = 0; h->unknown && i < h->unknown->len; i++) {
         const Qcow2Extension *ext = &g_array_index(h->unknown, Qcow2Extension, i);
 
-        put_extension(w, ext->type, ext->data, ext->len);
+        /* One for bitmaps is there only because it made no sense: a sound one takes its place. */
+        if (ext->type != QCOW2_EXT_BITMAPS || h->bitmaps.count == 0) {
+            put_extension(w, ext->type, ext->data, ext->len);
+        }
     }
     put_extension(w, QCOW2_EXT_END, NULL, 0);
 }
@@ -184,6 +187,20 @@ int co_qcow2_header_write(BlockNode *node)
     return ret;
 }
 
+int co_qcow2_header_commit(BlockNode *node)
+{
+    int ret = co_qcow2_header_write(node);
+
+    return ret < 0 ? ret : co_qcow2_flush_files(node);
+}
+
+void co_qcow2_header_take_back(BlockNode *node)
+{
+    if (co_qcow2_header_commit(node) < 0) {
+        g_warning("Node '%s': the image header could not be set back", node->name);
+    }
+}
+
 static int co_set_incompatible(BlockNode *node, uint64_t bits)
 {
     Qcow2State *s = qcow2_state(node);
@@ -191,12 +208,10 @@ static int co_set_incompatible(BlockNode *node, uint64_t bits)
     int ret;
 
     s->header.incompatible = bits;
-    ret = co_qcow2_header_write(node);
-    if (ret == 0) {
-        ret = co_qcow2_flush_files(node);
-    }
+    ret = co_qcow2_header_commit(node);
     if (ret < 0) {
         s->header.incompatible = old;
+        co_qcow2_header_take_back(node);
     }
     return ret;
 }

@@ -86,6 +86,14 @@ bool qcow2_header_encode(const Qcow2Header *header, uint8_t *buf, size_t len, GE
 G_GNUC_WARN_UNUSED_RESULT int co_qcow2_header_write(BlockNode *node);
 
 /*
+ * The same, flushed.  After a failure the file may hold the new header or the old one: the caller
+ * sets the fields back and calls take_back(), which writes them once more; what either header
+ * refers to must not be freed.
+ */
+G_GNUC_WARN_UNUSED_RESULT int co_qcow2_header_commit(BlockNode *node);
+void co_qcow2_header_take_back(BlockNode *node);
+
+/*
  * Set or clear the dirty bit (lazy refcounts).  mark_dirty is on disk (flushed) when it returns;
  * mark_clean writes all metadata out first, then the bit.
  */

@@ -64,7 +64,10 @@ int co_qcow2_l1_write(BlockNode *node)
     return ret;
 }
 
-/* The header refers to the table at @offset; if that fails it keeps the old one. */
+/*
+ * The header refers to the table at @offset; if that fails it keeps the old one, and both tables
+ * stay: which one the file names is not known.
+ */
 static int co_switch_l1(BlockNode *node, int64_t offset, uint32_t entries)
 {
     Qcow2State *s = qcow2_state(node);
@@ -72,17 +75,16 @@ static int co_switch_l1(BlockNode *node, int64_t offset, uint32_t entries)
     uint32_t old_size = s->header.l1_size;
     int ret = co_qcow2_flush_files(node);
 
-    if (ret == 0) {
-        s->header.l1_offset = offset;
-        s->header.l1_size = entries;
-        ret = co_qcow2_header_write(node);
+    if (ret < 0) {
+        return ret;
     }
-    if (ret == 0) {
-        ret = co_qcow2_flush_files(node);
-    }
+    s->header.l1_offset = offset;
+    s->header.l1_size = entries;
+    ret = co_qcow2_header_commit(node);
     if (ret < 0) {
         s->header.l1_offset = old_offset;
         s->header.l1_size = old_size;
+        co_qcow2_header_take_back(node);
     }
     return ret;
 }
@@ -118,8 +120,6 @@ static int co_grow_l1(BlockNode *node, uint32_t entries)
     }
     ret = co_switch_l1(node, offset, entries);
     if (ret < 0) {
-        co_qcow2_free_clusters(node, offset, (int64_t)entries * sizeof(uint64_t),
-                               QCOW2_DISCARD_OTHER);
         return ret;
     }
     if (old_size) {

@@ -3,7 +3,8 @@
  * Preallocation: clusters for a part of the disk before it is written; see resize.h.
  *
  * The clusters are taken from where the file was never written, so they read as zeroes without any
- * being written; where there are none like that, they are marked as zeroes in the map.
+ * being written; where there are none like that (a block device does not grow), they are marked as
+ * zeroes in the map, or made so where the map cannot say it.
  */
 #include "block/drivers/qcow2/resize.h"
 
@@ -32,6 +33,36 @@ static unsigned count_without_room(const Qcow2State *s, const Qcow2Slice *slice,
     return n;
 }
 
+/* Version 2 cannot say that they are zeroes: they become so. */
+static int co_make_zeroes(BlockNode *node, int64_t host, int64_t bytes)
+{
+    int ret = co_block_write_zeroes(node->file, host, bytes, 0);
+
+    if (ret < 0) {
+        co_qcow2_free_clusters(node, host, bytes, QCOW2_DISCARD_NEVER);
+        return ret;
+    }
+    qcow2_cache_depend_on_flush(qcow2_state(node)->l2_cache); /* O3 */
+    return 0;
+}
+
+/* Clusters wherever they are free; what they hold is not known. */
+static int64_t co_take_any_room(BlockNode *node, unsigned *count, bool *fresh)
+{
+    Qcow2State *s = qcow2_state(node);
+    int64_t host = co_qcow2_alloc_clusters(node, s->cluster_size), more;
+    int ret;
+
+    if (host < 0) {
+        return host;
+    }
+    more = co_qcow2_alloc_clusters_at(node, host + s->cluster_size, *count - 1);
+    *count = 1 + MAX(more, 0);
+    *fresh = s->header.version < 3;
+    ret = *fresh ? co_make_zeroes(node, host, *count * s->cluster_size) : 0;
+    return ret < 0 ? ret : host;
+}
+
 /* Clusters that read as zeroes, or others; *fresh says which. */
 static int64_t co_take_room(BlockNode *node, int64_t guest, unsigned *count, bool *fresh)
 {
@@ -48,8 +79,7 @@ static int64_t co_take_room(BlockNode *node, int64_t guest, unsigned *count, boo
         *fresh = true;
         return at;
     }
-    *count = 1;
-    return got < 0 ? got : co_qcow2_alloc_clusters(node, s->cluster_size);
+    return got < 0 && got != -ENOSPC ? got : co_take_any_room(node, count, fresh);
 }
 
 /* @old is kept where it says zero; what shows through from below does not become zeroes. */

@@ -86,8 +86,7 @@ static bool co_load_tables(BlockNode *node, GError **errp)
            co_qcow2_snapshots_open(node, errp);
 }
 
-/* Programs that do not know a feature clear its bit, so that those who do can tell. */
-static bool co_clear_unknown(BlockNode *node, GError **errp)
+bool co_qcow2_clear_unknown(BlockNode *node, GError **errp)
 {
     Qcow2State *s = qcow2_state(node);
     int ret;
@@ -207,7 +206,7 @@ static bool co_open_backing(BlockNode *node, const BlockdevOptionsQcow2 *o, GErr
 static bool co_finish_open(BlockNode *node, GError **errp)
 {
     return qcow2_state(node)->repair_only ||
-           (co_clear_unknown(node, errp) && co_repair_dirty(node, errp) &&
+           (co_qcow2_clear_unknown(node, errp) && co_repair_dirty(node, errp) &&
             co_qcow2_bitmaps_load(node, errp));
 }
 
@@ -292,7 +291,7 @@ static int co_write_all(BlockNode *node)
     return ret;
 }
 
-/* All that is held in memory goes into the image, unless that is known to be damaged. */
+/* All that is held in memory goes into the image; nothing into one that is known to be damaged. */
 static int co_inactivate(BlockNode *node)
 {
     int ret, written;

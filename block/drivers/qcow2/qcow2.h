@@ -247,6 +247,12 @@ int co_qcow2_corrupt(BlockNode *node, bool fatal, int64_t offset, int64_t bytes,
  */
 bool co_qcow2_open_backing(BlockNode *node, GError **errp);
 
+/*
+ * Programs that do not know a feature clear its autoclear bit before they write, so that those who
+ * do can tell: when the image is opened for writing, and when it becomes writable.  (qcow2.c)
+ */
+bool co_qcow2_clear_unknown(BlockNode *node, GError **errp);
+
 /* For query-named-block-nodes; the operation fill_info of the driver.  (info.c) */
 void qcow2_fill_info(const BlockNode *node, ImageInfo *info);
 

@@ -202,13 +202,11 @@ static int co_switch_table(BlockNode *node, int64_t offset, int64_t clusters)
     }
     s->header.refcount_table_offset = offset;
     s->header.refcount_table_clusters = clusters;
-    ret = co_qcow2_header_write(node);
-    if (ret == 0) {
-        ret = co_qcow2_flush_files(node);
-    }
+    ret = co_qcow2_header_commit(node);
     if (ret < 0) {
         s->header.refcount_table_offset = old.refcount_table_offset;
         s->header.refcount_table_clusters = old.refcount_table_clusters;
+        co_qcow2_header_take_back(node);
     }
     return ret;
 }

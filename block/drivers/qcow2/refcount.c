@@ -279,10 +279,26 @@ static bool scan_matches(const Qcow2State *s, const Qcow2Table *block, int64_t c
     return (zero && !in_flight(s, cluster)) == (what == SCAN_FREE);
 }
 
+/*
+ * The scan leaves a block in which nothing was found, number @passed.  A table that names one full
+ * block again and again would keep it, and the loop, busy for hours.
+ */
+static int co_pass_block(BlockNode *node, int64_t passed)
+{
+    const Qcow2State *s = qcow2_state(node);
+
+    if (passed > qcow2_cluster_end(s, node->file->node->size) >> s->cluster_bits) {
+        return co_qcow2_corrupt(node, true, -1, -1, "Refcount table names blocks more than once");
+    }
+    co_pass();
+    return 0;
+}
+
 /* The first such cluster from @cluster on, before @end; @end: there is none. */
 static int64_t co_scan(BlockNode *node, int64_t cluster, int64_t end, ScanFor what)
 {
     Qcow2State *s = qcow2_state(node);
+    int64_t passed = 0;
 
     while (cluster < end) {
         int64_t block_end = (cluster | ((INT64_C(1) << s->refblock_bits) - 1)) + 1;
@@ -299,6 +315,10 @@ static int64_t co_scan(BlockNode *node, int64_t cluster, int64_t end, ScanFor wh
         }
         if (block) {
             qcow2_cache_put(s->refcount_cache, block);
+            ret = cluster < end ? co_pass_block(node, ++passed) : 0;
+        }
+        if (ret < 0) {
+            return ret;
         }
     }
     return end;
@@ -337,6 +357,9 @@ static int64_t co_find_run(BlockNode *node, int64_t count)
         used = co_scan(node, start, start + count, SCAN_NOT_FREE);
         if (used < 0 || used == start + count) {
             return used < 0 ? used : start;
+        }
+        if (used >> s->refblock_bits != start >> s->refblock_bits) {
+            co_pass(); /* many blocks with holes that are too small */
         }
         start = used;
     }

@@ -125,12 +125,16 @@ static bool qcow2_co_prepare(BlockNode *node, const BlockdevOptions *given,
 
 static void qcow2_co_commit(BlockNode *node, void *state)
 {
+    g_autoptr(GError) error = NULL;
     Options *old = state;
 
     qcow2_cache_free(old->l2_cache);
     qcow2_cache_free(old->refcount_cache);
     g_free(old);
     co_move(node->loop);
+    if (!co_qcow2_clear_unknown(node, &error)) {
+        g_warning("Node '%s': %s", node->name, error->message);
+    }
     qcow2_cleaner_start(node);
     co_move(control_loop());
 }

@@ -240,12 +240,11 @@ static int co_write_size(BlockNode *node, int64_t size, GError **errp)
     }
     if (ret == 0) {
         s->header.size = size;
-        ret = co_qcow2_header_write(node);
-    }
-    if (ret == 0) {
-        ret = co_qcow2_flush_files(node);
-    } else {
-        s->header.size = old;
+        ret = co_qcow2_header_commit(node);
+        if (ret < 0) {
+            s->header.size = old;
+            co_qcow2_header_take_back(node);
+        }
     }
     co_mutex_unlock(&s->lock);
     return ret < 0 ? fail(errp, ret, "Failed to update the image size") : 0;

@@ -163,7 +163,8 @@ static int co_change_locked(Change *c, int64_t *end)
 }
 
 /*
- * A range without an L2 table that stays as it is needs none: discards of what was never written.
+ * A range without an L2 table that stays as it is needs none: discards of what was never written,
+ * and what lies behind the new end of a disk (a table for each part of a huge one may not fit).
  */
 static int co_skip_untouched(Change *c, int64_t *end)
 {
@@ -171,7 +172,7 @@ static int co_skip_untouched(Change *c, int64_t *end)
     int ret = co_qcow2_map(c->node, c->offset, c->end - c->offset, &run);
 
     *end = c->offset;
-    if (ret == 0 && c->make == make_discarded && !c->full && !qcow2_backing(c->node) &&
+    if (ret == 0 && c->make == make_discarded && (c->full || !qcow2_backing(c->node)) &&
         run.kind == QCOW2_KIND_UNALLOCATED) {
         *end = c->offset + run.bytes;
     }
