@@ -1,11 +1,59 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* For tests of blockdev-reopen: a call from JSON, and all that a call which fails may not change. */
+/* For tests of blockdev-reopen: a call from JSON, and what a call that fails may not change. */
 #ifndef TESTS_UNIT_REOPEN_UTIL_H
 #define TESTS_UNIT_REOPEN_UTIL_H
+
+#include <stdlib.h>
 
 #include "block/node-bitmaps.h"
 #include "block/reopen.h"
 #include "tests/unit/block-util.h"
+
+/* --- images ------------------------------------------------------------------------------- */
+
+static char *folder;
+
+static inline void run(const char *format, ...) G_GNUC_PRINTF(1, 2);
+static inline void run(const char *format, ...)
+{
+    g_autofree char *command = NULL;
+    va_list ap;
+
+    va_start(ap, format);
+    command = g_strdup_vprintf(format, ap);
+    va_end(ap);
+    g_assert_cmpint(system(command), ==, 0);
+}
+
+static inline char *path_of(const char *name)
+{
+    return g_build_filename(folder, name, NULL);
+}
+
+static inline void make_folder(void)
+{
+    folder = g_dir_make_tmp("tidemark-reopen-XXXXXX", NULL);
+}
+
+static inline void remove_folder(void)
+{
+    run("rm -r %s", folder);
+    g_free(folder);
+}
+
+/* --- loops -------------------------------------------------------------------------------- */
+
+static inline Loop *start_loop(void)
+{
+    GError *error = NULL;
+    Loop *loop = loop_new("io", &error);
+
+    g_assert_no_error(error);
+    g_assert_true(loop_start_thread(loop, &error));
+    return loop;
+}
+
+/* --- calls -------------------------------------------------------------------------------- */
 
 /* The reopening of the nodes in a JSON list; single quotes stand for double ones. */
 static inline bool co_try_reopen(const char *list, GError **errp)

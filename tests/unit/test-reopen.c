@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * blockdev-reopen under I/O: a guest reads and writes two disks, on loop 0 or on another loop, while
- * their nodes are reopened at random, and while reopening them fails at each step.  The disks always
- * hold what the guest has written, and a call that fails changes nothing.
+ * blockdev-reopen under I/O: guests read and write two disks, on loop 0 or on another loop, while
+ * their nodes are reopened at random, and while reopening them fails at each step.  The disks
+ * always hold what the guests have written, and a call that fails changes nothing.
  */
 #include <fcntl.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "tests/unit/disk-model.h"
@@ -13,25 +12,6 @@
 
 #define WRITERS 4
 #define ROUNDS 60
-
-static char *folder;
-
-static void run(const char *format, ...) G_GNUC_PRINTF(1, 2);
-static void run(const char *format, ...)
-{
-    g_autofree char *command = NULL;
-    va_list ap;
-
-    va_start(ap, format);
-    command = g_strdup_vprintf(format, ap);
-    va_end(ap);
-    g_assert_cmpint(system(command), ==, 0);
-}
-
-static char *path_of(const char *name)
-{
-    return g_build_filename(folder, name, NULL);
-}
 
 static void move_file(const char *from, const char *to)
 {
@@ -150,8 +130,9 @@ typedef struct House {
 
 static void make_images(void)
 {
-    run("cd %s && rm -f * && head -c 1M /dev/zero | tr '\\0' '\\125' >a && cp a b && truncate -s 1M low "
-        "locked away && qemu-img create -q -f qcow2 -o cluster_size=4k -b a -F raw mid && "
+    run("cd %s && rm -f * && head -c 1M /dev/zero | tr '\\0' '\\125' >a && cp a b && "
+        "truncate -s 1M low locked away && "
+        "qemu-img create -q -f qcow2 -o cluster_size=4k -b a -F raw mid && "
         "qemu-img create -q -f qcow2 -o cluster_size=4k -b a -F raw top", folder);
 }
 
@@ -164,16 +145,6 @@ static int lock_file(const char *name)
 
     g_assert_cmpint(fcntl(fd, F_OFD_SETLK, &lock), ==, 0);
     return fd;
-}
-
-static Loop *start_loop(void)
-{
-    GError *error = NULL;
-    Loop *loop = loop_new("io", &error);
-
-    g_assert_no_error(error);
-    g_assert_true(loop_start_thread(loop, &error));
-    return loop;
 }
 
 static House *co_house_open(bool elsewhere)
@@ -402,7 +373,7 @@ static void co_failures(bool elsewhere)
 
     for (unsigned i = 0; i < 3 * G_N_ELEMENTS(refusals); i++) {
         const Refusal *r = &refusals[i % G_N_ELEMENTS(refusals)];
-        /* A node that is named twice gets both sets of options, and this one's are to be refused. */
+        /* A node that is named twice gets both sets of options. */
         g_autofree char *others = strstr(r->node, "'b', ") ? any_top() : any_backing();
         g_autofree char *list = i < G_N_ELEMENTS(refusals) ? g_strdup("")
                                                            : g_strdup_printf("%s, ", others);
@@ -439,13 +410,12 @@ int main(int argc, char **argv)
 
     g_test_init(&argc, &argv, NULL);
     block_drivers_register();
-    folder = g_dir_make_tmp("tidemark-reopen-XXXXXX", NULL);
+    make_folder();
     add_control_test("/reopen/random", co_random_here);
     add_control_test("/reopen/random-on-another-loop", co_random_elsewhere);
     add_control_test("/reopen/failures", co_failures_here);
     add_control_test("/reopen/failures-on-another-loop", co_failures_elsewhere);
     ret = g_test_run();
-    run("rm -r %s", folder);
-    g_free(folder);
+    remove_folder();
     return ret;
 }
