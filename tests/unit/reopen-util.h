@@ -126,10 +126,11 @@ static inline void describe_options(GString *text, const BlockNode *node)
 static inline void describe_node(GString *text, const BlockNode *node)
 {
     bool grows = node->driver->is_protocol && (node->perm & BLOCK_PERM_RESIZE);
+    int64_t size = grows ? 0 : block_node_size(node);
 
     g_string_append_printf(text, "%s on %s, perm %x %x, refs %u, size %" PRId64 "/%u, in %s:",
                            node->name, loop_name(node->loop), node->perm, node->shared,
-                           node->refcount, grows ? 0 : node->size, node->limits.request_alignment,
+                           node->refcount, size, node->limits.request_alignment,
                            node->inherits_from ? node->inherits_from->name : "-");
     describe_options(text, node);
     describe_edges(text, node);
