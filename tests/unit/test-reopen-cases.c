@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* blockdev-reopen: cases that a review found; each was a defect once. */
+/* blockdev-reopen: single cases that a review asked about; most were defects. */
 #include <string.h>
 
 #include "tests/unit/disk-model.h"
@@ -49,6 +49,28 @@ static void co_child_first(void *opaque)
     co_block_node_unref(top);
     co_block_node_unref(file);
     run("qemu-img check -q %s/top && ! qemu-img info %s/top | grep -q in-use", folder, folder);
+}
+
+/* --- a failure to write out --------------------------------------------------------------- */
+
+#define FLUSH_FAILS                                                                                \
+    "'file': {'driver': 'blkdebug', 'inject-error': [{'event': 'none', 'iotype': 'flush', "        \
+    "'errno': 5, 'once': true}], 'image': {'driver': 'file', 'filename': '%s/top'}}"
+#define READ_ONLY                                                                                  \
+    "[{'driver': 'qcow2', 'node-name': 'image', 'read-only': true, " FLUSH_FAILS "}]"
+
+static void co_flush_fails(void *opaque)
+{
+    BlockNode *top;
+
+    run("qemu-img create -q -f qcow2 %s/top 1M", folder);
+    top = co_open_json("{'driver': 'qcow2', 'node-name': 'image', " FLUSH_FAILS "}", folder);
+    co_write_once(top, 0);
+    co_reopen_refused("Error flushing drive*", READ_ONLY, folder);
+    co_write_once(top, 64 * KIB);
+    co_reopen(READ_ONLY, folder);
+    run("qemu-img check -q -U %s/top", folder);
+    co_block_node_unref(top);
 }
 
 /* --- what belongs to the old file goes there ---------------------------------------------- */
@@ -172,6 +194,7 @@ int main(int argc, char **argv)
     block_drivers_register();
     make_folder();
     add_control_test("/reopen-cases/child-first", co_child_first);
+    add_control_test("/reopen-cases/flush-fails", co_flush_fails);
     add_control_test("/reopen-cases/other-file", co_other_file);
     add_control_test("/reopen-cases/pinned", co_pinned);
     add_control_test("/reopen-cases/both-pinned", co_both_pinned);
