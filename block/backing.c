@@ -18,11 +18,6 @@
 
 /* --- loops -------------------------------------------------------------------------------- */
 
-static const char *file_of(const BlockNode *node)
-{
-    return node->file ? node->file->node->filename : node->filename;
-}
-
 static bool co_same_file(const char *a, const char *b)
 {
     g_autofree char *a_path = NULL, *b_path = NULL;
@@ -44,8 +39,9 @@ static bool co_check_loop(const BlockNode *node, const char *name, GError **errp
     unsigned depth = 0;
 
     for (const BlockNode *above = node; above; above = above->opened_for) {
-        if (co_same_file(file_of(above), name)) {
-            return tm_error_set(errp, "The backing chain of '%s' leads back to it", file_of(above));
+        if (co_same_file(block_node_filename(above), name)) {
+            return tm_error_set(errp, "The backing chain of '%s' leads back to it",
+                                block_node_filename(above));
         }
         if (++depth >= BLOCK_MAX_CHAIN) {
             return tm_error_set(errp, "The backing chain has more than %d layers", BLOCK_MAX_CHAIN);
@@ -177,7 +173,7 @@ static bool check_format(const char *format, GError **errp)
 static BlockNode *co_open_named(BlockNode *node, const char *name, const char *format,
                                 GError **errp)
 {
-    g_autofree char *resolved = block_filename_resolve(file_of(node), name, errp);
+    g_autofree char *resolved = block_filename_resolve(block_node_filename(node), name, errp);
     BlockNode *backing = NULL;
     json_t *options;
 
@@ -211,7 +207,7 @@ bool co_block_open_backing(BlockNode *node, const char *name, const char *format
 
 BlockdevOptions *co_block_named_file_options(const BlockNode *node, const char *name, GError **errp)
 {
-    g_autofree char *resolved = block_filename_resolve(file_of(node), name, errp);
+    g_autofree char *resolved = block_filename_resolve(block_node_filename(node), name, errp);
     json_t *json = resolved ? co_block_filename_parse(resolved, errp) : NULL;
     BlockdevOptions *options = NULL;
 

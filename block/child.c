@@ -39,13 +39,16 @@ void co_block_child_unlink(BlockChild *child)
 }
 
 /* A node that is above @parent, or @parent itself, may not become its child. */
-static bool check_no_loop(BlockNode *parent, BlockNode *node, GError **errp)
+static bool check_place(BlockNode *parent, BlockNode *node, GError **errp)
 {
-    if (parent && block_graph_is_below(node, parent)) {
+    if (!parent) {
+        return true;
+    }
+    if (block_graph_is_below(node, parent)) {
         return tm_error_set(errp, "Making '%s' a child of '%s' would create a cycle", node->name,
                             parent->name);
     }
-    return true;
+    return block_graph_check_depth(parent, node, errp);
 }
 
 static BlockNode *end_of(BlockNode *parent, BlockUser *user)
@@ -66,7 +69,7 @@ BlockChild *co_block_child_connect(BlockNode *parent, BlockUser *user, BlockNode
     BlockChild *child;
 
     g_assert(control_locked_by_me());
-    if (!check_no_loop(parent, node, errp) ||
+    if (!check_place(parent, node, errp) ||
         (other && !co_block_graph_join(node, other, errp))) {
         return NULL;
     }

@@ -113,6 +113,11 @@ typedef struct BlockLoopOps {
 typedef struct BlockReopenOps {
     const char *const *options; /* the driver's own that may change; NULL-terminated; or NULL */
     /*
+     * Puts what the driver holds into its children, before their edges change; it stays writable.
+     * (One that becomes read-only is inactivated instead.)  Node's loop.  -errno.  NULL: nothing.
+     */
+    int (*co_settle)(BlockNode *node);
+    /*
      * Makes ready, from @given (typed as for co_open; what is absent is the default) and the common
      * options @before.  *state goes to commit or abort, and is theirs to free.  On failure nothing
      * changed.  NULL: nothing to do.
@@ -133,7 +138,7 @@ struct BlockDriver {
     /*
      * Opens the node: options (typed by the schema, options->u.NAME) are valid for the call only.
      * Opens children with co_block_open_child().  On failure undoes what it did (children are
-     * dropped by the caller).  Sets node->filename where it knows better than "".
+     * dropped by the caller).  A protocol sets node->filename.
      */
     bool (*co_open)(BlockNode *node, const BlockdevOptions *options, GError **errp);
     void (*co_close)(BlockNode *node); /* children still attached; no request in flight */

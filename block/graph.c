@@ -77,6 +77,43 @@ bool block_graph_is_below(const BlockNode *top, const BlockNode *node)
     return false;
 }
 
+/* --- depth -------------------------------------------------------------------------------- */
+
+#define MAX_NODES_DEEP 200
+
+static const BlockNode *end_of(const BlockChild *edge, bool down)
+{
+    return down ? edge->node : edge->parent;
+}
+
+/* How many nodes the longest way down or up from @node has; @known: those of nodes seen before. */
+static guint depth_of(const BlockNode *node, bool down, GHashTable *known)
+{
+    guint depth = GPOINTER_TO_UINT(g_hash_table_lookup(known, node));
+    const GPtrArray *edges = down ? node->children : node->parents;
+
+    if (depth) {
+        return depth;
+    }
+    for (guint i = 0; i < edges->len; i++) {
+        const BlockNode *next = end_of(edges->pdata[i], down);
+
+        depth = next ? MAX(depth, depth_of(next, down, known)) : depth;
+    }
+    g_hash_table_insert(known, (gpointer)node, GUINT_TO_POINTER(depth + 1));
+    return depth + 1;
+}
+
+bool block_graph_check_depth(const BlockNode *parent, const BlockNode *node, GError **errp)
+{
+    g_autoptr(GHashTable) above = g_hash_table_new(NULL, NULL);
+    g_autoptr(GHashTable) below = g_hash_table_new(NULL, NULL);
+
+    return depth_of(parent, false, above) + depth_of(node, true, below) <= MAX_NODES_DEEP ||
+           tm_error_set(errp, "With node '%s' below node '%s' there would be more than %d nodes, "
+                              "one under the other", node->name, parent->name, MAX_NODES_DEEP);
+}
+
 /* --- filters ------------------------------------------------------------------------------ */
 
 /* Lets the edge end at @to; references move with it and are never the last ones here. */

@@ -38,8 +38,17 @@ bool co_block_graph_move(BlockNode *node, Loop *loop, GError **errp);
 /* All nodes connected to @node (through edges and users), of BlockNode, not owned. */
 GPtrArray *block_graph_connected(BlockNode *node);
 
+/* All nodes, each after its parents; not owned. */
+GPtrArray *block_graph_parents_first(void);
+
 /* Does @node stand in the graph below @top (or is it @top)? */
 bool block_graph_is_below(const BlockNode *top, const BlockNode *node);
+
+/*
+ * May @node become a child of @parent, or would too many nodes be one under the other then?  A
+ * request goes down by recursion, on a stack that has room for more than twice as many.
+ */
+bool block_graph_check_depth(const BlockNode *parent, const BlockNode *node, GError **errp);
 
 /*
  * Moves graphs so that both nodes are on one loop: the one that nobody pins, or else the one that

@@ -82,7 +82,7 @@ static ImageInfo *image_info(const BlockNode *node, BlockInfoSizes *sizes)
 {
     ImageInfo *image = g_new0(ImageInfo, 1);
 
-    image->filename = g_strdup(node->filename);
+    image->filename = g_strdup(block_node_filename(node));
     image->format = g_strdup(BlockdevDriver_name(node->driver->id));
     image->virtual_size = (block_node_size(node) + SECTOR - 1) / SECTOR * SECTOR;
     image->has_dirty_flag = has_dirty_flag(node);
@@ -140,10 +140,10 @@ BlockDeviceInfo *block_device_info(const BlockNode *node, bool flat, BlockInfoSi
 {
     BlockDeviceInfo *info = g_new0(BlockDeviceInfo, 1);
 
-    info->file = g_strdup(node->filename);
+    info->file = g_strdup(block_node_filename(node));
     info->node_name = g_strdup(node->name);
     info->ro = block_node_is_read_only(node);
-    info->backing_file = backing(node) ? g_strdup(backing(node)->filename) : NULL;
+    info->backing_file = backing(node) ? g_strdup(block_node_filename(backing(node))) : NULL;
     info->drv = g_strdup(BlockdevDriver_name(node->driver->id));
     info->active = true;
     info->detect_zeroes = node->options.detect_zeroes;

@@ -151,10 +151,6 @@ static bool co_open_driver(BlockNode *node, const BlockdevOptions *options, GErr
         return false;
     }
     node->opened = true;
-    if (node->file && node->filename[0] == '\0') {
-        g_free(node->filename);
-        node->filename = g_strdup(node->file->node->filename);
-    }
     co_move(node->loop);
     ret = co_block_node_refresh(node);
     co_move(control_loop());

@@ -174,6 +174,14 @@ bool block_node_is_read_only(const BlockNode *node)
            (node->driver->is_filter && node->file && block_node_is_read_only(node->file->node));
 }
 
+const char *block_node_filename(const BlockNode *node)
+{
+    while (node->file) {
+        node = node->file->node;
+    }
+    return node->filename;
+}
+
 BlockNode *block_node_skip_filters(BlockNode *node)
 {
     while (node && node->driver->is_filter && node->file) {

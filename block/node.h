@@ -32,7 +32,7 @@ struct BlockNode {
     char *name;                 /* node-name, made up ("#block042") where the user gave none */
     const BlockDriver *driver;
     void *state;                /* driver->state_size bytes, zeroed before co_open */
-    char *filename;             /* as messages and queries show it; never NULL */
+    char *filename;             /* a protocol's, see block_node_filename(); never NULL */
     Loop *loop;                 /* the loop of the connected graph */
     unsigned refcount;          /* loop 0 */
     bool by_user;               /* blockdev-add holds one reference */
@@ -98,6 +98,9 @@ const GPtrArray *block_nodes(void);
 
 /* Is the node or a node below it read-only? */
 bool block_node_is_read_only(const BlockNode *node);
+
+/* What messages and queries call the image: that of the protocol which is at the bottom now. */
+const char *block_node_filename(const BlockNode *node);
 
 /* Skips filters downwards (nodes whose driver is a filter), to the node that holds the data. */
 BlockNode *block_node_skip_filters(BlockNode *node);

@@ -48,7 +48,7 @@ static char *co_backing_name(const BlockNode *node)
 {
     char *path = block_filename_has_protocol(node->filename) ? NULL : co_real_path(node->filename);
 
-    return path ? path : g_strdup(node->filename);
+    return path ? path : g_strdup(block_node_filename(node));
 }
 
 static bool co_make_image(json_t *file, const char *format, const BlockDriver *driver,

@@ -9,7 +9,6 @@
 #include "block/node-int.h"
 #include "util/error.h"
 
-/* Parents first. */
 static void visit(BlockNode *node, GHashTable *seen, GPtrArray *order)
 {
     if (!g_hash_table_add(seen, node)) {
@@ -25,7 +24,7 @@ static void visit(BlockNode *node, GHashTable *seen, GPtrArray *order)
     g_ptr_array_add(order, node);
 }
 
-static GPtrArray *topological_order(void)
+GPtrArray *block_graph_parents_first(void)
 {
     g_autoptr(GHashTable) seen = g_hash_table_new(NULL, NULL);
     GPtrArray *order = g_ptr_array_new();
@@ -197,7 +196,7 @@ static void put_in_force(const NodePerm *np)
 
 bool block_graph_update_perms(GError **errp)
 {
-    g_autoptr(GPtrArray) order = topological_order();
+    g_autoptr(GPtrArray) order = block_graph_parents_first();
     g_autofree NodePerm *perms = g_new0(NodePerm, order->len);
     bool ok = true;
     unsigned done = 0;

@@ -10,47 +10,6 @@
 
 /* --- adding and removing --- */
 
-/*
- * A request goes down the graph by recursion, on the stack of a coroutine, which has room for more
- * than twice this many nodes.
- */
-#define MAX_NODES_DEEP 200
-
-/* How many nodes the longest way down from @node has; @known: those of nodes seen before. */
-static guint depth_of(BlockNode *node, GHashTable *known)
-{
-    guint depth = GPOINTER_TO_UINT(g_hash_table_lookup(known, node));
-
-    if (depth) {
-        return depth;
-    }
-    for (guint i = 0; i < node->children->len; i++) {
-        depth = MAX(depth, depth_of(((BlockChild *)node->children->pdata[i])->node, known));
-    }
-    g_hash_table_insert(known, node, GUINT_TO_POINTER(depth + 1));
-    return depth + 1;
-}
-
-static bool check_depth(BlockNode *node, GError **errp)
-{
-    g_autoptr(GHashTable) known = g_hash_table_new(NULL, NULL);
-
-    return depth_of(node, known) <= MAX_NODES_DEEP ||
-           tm_error_set(errp, "Node '%s' has more than %d nodes below it, one under the other",
-                        node->name, MAX_NODES_DEEP - 1);
-}
-
-static BlockNode *co_open(const BlockdevOptions *args, GError **errp)
-{
-    BlockNode *node = co_block_node_open(args, errp);
-
-    if (node && !check_depth(node, errp)) {
-        co_block_node_unref(node);
-        return NULL;
-    }
-    return node;
-}
-
 bool qmp_blockdev_add(const BlockdevOptions *args, GError **errp)
 {
     BlockNode *node;
@@ -59,7 +18,7 @@ bool qmp_blockdev_add(const BlockdevOptions *args, GError **errp)
         return tm_error_set(errp, "'node-name' must be specified for the root node");
     }
     co_control_lock();
-    node = co_open(args, errp);
+    node = co_block_node_open(args, errp);
     if (node) {
         node->by_user = true; /* and has the reference */
     }

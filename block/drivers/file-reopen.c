@@ -8,15 +8,6 @@
 #include "io/worker.h"
 #include "util/error.h"
 
-#include <unistd.h>
-
-static int close_worker(void *opaque)
-{
-    const FileOpen *open = opaque;
-
-    return close(open->fd);
-}
-
 static bool is_same_file(int a, int b)
 {
     struct stat x, y;
@@ -33,7 +24,7 @@ static bool co_open_again(BlockNode *node, FileOpen *open, GError **errp)
         return tm_error_set_errno(errp, -ret, "Could not reopen file");
     }
     if (!is_same_file(open->fd, s->fd)) {
-        co_in_worker(close_worker, open);
+        co_in_worker(file_close_worker, &open->fd);
         return tm_error_set(errp, "Could not reopen file: '%s' is another file now", open->path);
     }
     node->options.read_only = open->read_only;
@@ -59,6 +50,8 @@ static bool file_co_prepare(BlockNode *node, const BlockdevOptions *given,
         g_free(open);
         return false;
     }
+    /* Permissions depend on it: who may not resize an odd file cannot write its last bytes. */
+    node->limits.request_alignment = open->request_alignment;
     *state = open;
     return true;
 }
@@ -78,16 +71,18 @@ static void file_co_commit(BlockNode *node, void *state)
     s->mem_alignment = open->mem_alignment;
     lock_bytes_move(&s->lock, s->fd);
     open->fd = old;
-    co_in_worker(close_worker, open);
+    co_in_worker(file_close_worker, &open->fd);
     g_free(open);
 }
 
 static void file_co_abort(BlockNode *node, void *state)
 {
+    const FileState *s = node->state;
     FileOpen *open = state;
 
     if (open) {
-        co_in_worker(close_worker, open);
+        node->limits.request_alignment = s->request_alignment;
+        co_in_worker(file_close_worker, &open->fd);
         g_free(open);
     }
 }

@@ -100,23 +100,22 @@ static bool host_device_co_open(BlockNode *node, const BlockdevOptions *options,
     return co_file_open(node, &options->u.host_device, true, errp);
 }
 
-static int close_worker(void *opaque)
+int file_close_worker(void *fd)
 {
-    const FileState *s = opaque;
     struct flock all = {.l_type = F_UNLCK, .l_whence = SEEK_SET};
 
     /*
      * The ring may hold the file a moment longer; who opens the image next must not meet our locks.
      */
-    (void)!fcntl(s->fd, F_OFD_SETLK, &all);
-    return close(s->fd);
+    (void)!fcntl(*(int *)fd, F_OFD_SETLK, &all);
+    return close(*(int *)fd);
 }
 
 static void file_co_close(BlockNode *node)
 {
     FileState *s = node->state;
 
-    co_in_worker(close_worker, s);
+    co_in_worker(file_close_worker, &s->fd);
     s->fd = -1;
 }
 

@@ -44,6 +44,9 @@ typedef struct FileOpen {
 } FileOpen;
 int file_open_worker(void *opaque);
 
+/* Closes it (an int *), and gives up its locks.  Blocks: in a worker. */
+int file_close_worker(void *fd);
+
 /* Length of the file or device in bytes, or -errno.  Does not block for long. */
 int64_t file_length(int fd, mode_t kind);
 

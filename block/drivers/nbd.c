@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* nbd: the export of an NBD server, elsewhere or on this host.  See nbd.h for its parts. */
 #include "block/drivers/nbd.h"
+#include "block/control.h"
 #include "block/drivers/drivers.h"
 #include "util/error.h"
 
@@ -58,6 +59,15 @@ static char *make_filename(const BlockdevOptionsNbd *o)
     }
 }
 
+/* What the server does not let be written is read-only, if it may. */
+static bool suit_server(BlockNode *node)
+{
+    const NbdcClient *c = node->state;
+
+    node->options.read_only |= c->info.read_only && node->options.auto_read_only;
+    return node->options.read_only || !c->info.read_only;
+}
+
 /* Does what was found suit the node's options?  The words are what QEMU's open makes of it. */
 static bool check_export(BlockNode *node, const BlockdevOptionsNbd *o, GError **errp)
 {
@@ -69,11 +79,8 @@ static bool check_export(BlockNode *node, const BlockdevOptionsNbd *o, GError **
     if (o->x_dirty_bitmap && !c->info.can_status) {
         return tm_error_set_errno(errp, EINVAL, "Could not open image");
     }
-    if (c->info.read_only && !node->options.read_only) {
-        if (!node->options.auto_read_only) {
-            return tm_error_set_errno(errp, EACCES, "Could not open image");
-        }
-        node->options.read_only = true;
+    if (!suit_server(node)) {
+        return tm_error_set_errno(errp, EACCES, "Could not open image");
     }
     c->needs_write = !node->options.read_only;
     return true;
@@ -183,8 +190,33 @@ static const BlockLoopOps loop_ops = {
     .co_attach = nbdc_co_attach,
 };
 
-/* Only the common options change. */
-static const BlockReopenOps reopen_ops = { 0 };
+/* --- reopening: only the common options change ---------------------------------------------- */
+
+static bool nbdc_co_prepare(BlockNode *node, const BlockdevOptions *given,
+                            const BlockOptions *before, void **state, GError **errp)
+{
+    return suit_server(node) ||
+           tm_error_set(errp, "Can't reopen read-only NBD mount as read/write");
+}
+
+static void nbdc_co_commit(BlockNode *node, void *state)
+{
+    NbdcClient *c = node->state;
+
+    co_move(node->loop); /* where a new connection looks at it */
+    c->needs_write = !node->options.read_only;
+    co_move(control_loop());
+}
+
+static void nbdc_co_abort(BlockNode *node, void *state)
+{
+}
+
+static const BlockReopenOps reopen_ops = {
+    .co_prepare = nbdc_co_prepare,
+    .co_commit = nbdc_co_commit,
+    .co_abort = nbdc_co_abort,
+};
 
 const BlockDriver block_driver_nbd = {
     .reopen = &reopen_ops,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Changing the driver's options while the image is open.  Tables are written and forgotten, caches
- * of the new sizes are made, and the old ones are kept until the change is final.
+ * Changing the driver's options while the image is open.  Tables are written first; caches of the
+ * new sizes are made, and the old ones are kept until the change is final.
  */
 #include "block/control.h"
 #include "block/drivers/qcow2/map.h"
@@ -54,12 +54,15 @@ static void put_options_back(Qcow2State *s, Options *old)
     g_free(old);
 }
 
-/* All tables are in the file, and not marked as perhaps wrong.  Read-only before: they are. */
-static int co_settle(BlockNode *node)
+/* All tables are in the file, and not marked as perhaps wrong.  Read-only: they are. */
+static int qcow2_co_settle(BlockNode *node)
 {
     Qcow2State *s = qcow2_state(node);
     int ret;
 
+    if (!qcow2_writable(node) || s->broken) {
+        return 0;
+    }
     co_mutex_lock(&s->lock);
     ret = co_qcow2_drop_caches(node);
     if (ret == 0) {
@@ -72,16 +75,11 @@ static int co_settle(BlockNode *node)
     return ret;
 }
 
-static bool co_prepare_on_loop(BlockNode *node, const BlockdevOptionsQcow2 *given,
-                               bool was_writable, Options **old, GError **errp)
+static bool prepare_options(BlockNode *node, const BlockdevOptionsQcow2 *given, Options **old,
+                            GError **errp)
 {
     Qcow2State *s = qcow2_state(node);
-    int ret = was_writable && qcow2_writable(node) && !s->broken ? co_settle(node) : 0;
 
-    if (ret < 0) {
-        return tm_error_set_errno(errp, -ret, "Could not write the tables of node '%s'",
-                                  node->name);
-    }
     *old = take_options(s);
     if (!qcow2_options_apply(node, given, errp)) {
         put_options_back(s, *old);
@@ -98,7 +96,7 @@ static bool check_writable(const BlockNode *node, bool was_writable, GError **er
     if (!was_writable && qcow2_writable(node) &&
         (s->header.incompatible & (QCOW2_DIRTY | QCOW2_CORRUPT))) {
         return tm_error_set(errp, "qcow2: Image '%s' is not clean; it must be opened anew to be "
-                                  "written", node->filename);
+                                  "written", block_node_filename(node));
     }
     return true;
 }
@@ -114,7 +112,7 @@ static bool qcow2_co_prepare(BlockNode *node, const BlockdevOptions *given,
     }
     co_move(node->loop);
     co_qcow2_cleaner_stop(node);
-    ok = co_prepare_on_loop(node, &given->u.qcow2, !before->read_only, &old, errp);
+    ok = prepare_options(node, &given->u.qcow2, &old, errp);
     if (!ok) {
         qcow2_cleaner_start(node);
     }
@@ -155,6 +153,7 @@ static const char *const qcow2_options[] = {
 
 const BlockReopenOps qcow2_reopen_ops = {
     .options = qcow2_options,
+    .co_settle = qcow2_co_settle,
     .co_prepare = qcow2_co_prepare,
     .co_commit = qcow2_co_commit,
     .co_abort = qcow2_co_abort,
