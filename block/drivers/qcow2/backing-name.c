@@ -44,9 +44,6 @@ int co_qcow2_set_backing_name(BlockNode *node, const char *name, const char *for
     Qcow2State *s = qcow2_state(node);
     int ret;
 
-    if (s->broken) {
-        return -EIO;
-    }
     if (name && (s->raw_external || strlen(name) > QCOW2_MAX_BACKING_NAME)) {
         return -EINVAL; /* a raw data file is all of the disk */
     }

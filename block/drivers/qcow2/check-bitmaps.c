@@ -79,11 +79,8 @@ static void walk_table_entry(Qcow2Checker *c, uint64_t entry)
 static int co_walk_table(Qcow2Checker *c, const Bitmap *b)
 {
     uint32_t n, per_read = c->s->cluster_size / 8;
-    int ret = qcow2_check_go_on(c);
+    int ret;
 
-    if (ret < 0) {
-        return ret;
-    }
     qcow2_check_reference(c, b->table_offset, (int64_t)b->table_entries * 8);
     for (uint32_t i = 0; i < b->table_entries; i += n) {
         n = MIN(b->table_entries - i, per_read);
