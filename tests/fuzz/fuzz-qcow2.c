@@ -13,7 +13,7 @@
 
 #define LARGEST_INPUT (1u << 20)
 #define BUFFER (128 << 10)
-#define CHECK_STEPS 100000
+#define CHECK_STEPS 2000 /* of a check; each may be the work of a refcount block */
 
 typedef struct Image {
     FuzzDice dice;
