@@ -208,6 +208,34 @@ void block_copy_mark_rest(const BlockCopy *copy, DirtyBitmap *bitmap)
     }
 }
 
+/* --- the guest --- */
+
+static uint64_t room_waits(const BlockCopy *copy)
+{
+    return copy->staging ? staging_waits(copy->staging) : 0;
+}
+
+BlockCopyGuest block_copy_guest_begin(BlockCopy *copy)
+{
+    BlockCopyGuest guest = { 0 };
+
+    if (copy->pace) {
+        guest = (BlockCopyGuest){ loop_now_ns(), room_waits(copy) };
+        pace_guest_begin(copy->pace, guest.began);
+    }
+    return guest;
+}
+
+void block_copy_guest_end(BlockCopy *copy, const BlockCopyGuest *guest)
+{
+    if (copy->pace && guest->began) {
+        pace_guest_end(copy->pace, loop_now_ns(), guest->began,
+                       room_waits(copy) == guest->room_waits);
+    }
+}
+
+/* --- who is told --- */
+
 void block_copy_set_notify(BlockCopy *copy, BlockCopyNotifyFn *fn, void *opaque)
 {
     copy->notify = fn;

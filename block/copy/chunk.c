@@ -172,11 +172,15 @@ Chunk *chunk_new_leave(BlockCopy *copy, int64_t *from)
     return chunk;
 }
 
-static int co_take(Chunk *chunk)
+int co_chunk_take(Chunk *chunk)
 {
     BlockCopy *copy = chunk->copy;
     int ret;
 
+    if (chunk->taken) {
+        return 0;
+    }
+    chunk->is_read = true;
     if (chunk->kind == CHUNK_DATA) {
         chunk->buf_len = chunk->bytes;
         if (!chunk->buf && !(chunk->buf = copy_buffer_get(copy, chunk->buf_len))) {
@@ -229,17 +233,11 @@ static int co_write_part(Chunk *chunk, const CopyPart *part, unsigned flags)
                               flags | copy->target_flags);
 }
 
-int co_chunk_run(Chunk *chunk, unsigned write_flags)
+int co_chunk_write(Chunk *chunk, unsigned write_flags)
 {
     int ret = 0;
 
-    chunk->is_read = !chunk->taken;
-    if (!chunk->taken) {
-        ret = co_take(chunk);
-    }
-    if (ret == 0) {
-        chunk->is_read = false;
-    }
+    chunk->is_read = false;
     while (ret == 0 && chunk->written < chunk->parts->len) {
         ret = co_write_part(chunk, &g_array_index(chunk->parts, CopyPart, chunk->written),
                             write_flags);

@@ -39,8 +39,12 @@ Chunk *chunk_new_leave(BlockCopy *copy, int64_t *from);
 
 void chunk_free(Chunk *chunk); /* NULL is accepted */
 
-/* Reads, takes and writes; after an error it can be called again and goes on where it was. */
-G_GNUC_WARN_UNUSED_RESULT int co_chunk_run(Chunk *chunk, unsigned write_flags);
+/*
+ * First the old bytes are read and taken, if they are not yet; then they are written.  After an error
+ * either can be called again and goes on where it was.
+ */
+G_GNUC_WARN_UNUSED_RESULT int co_chunk_take(Chunk *chunk);
+G_GNUC_WARN_UNUSED_RESULT int co_chunk_write(Chunk *chunk, unsigned write_flags);
 
 /* Makes dirty what it has taken and not written. */
 void chunk_mark_rest(const Chunk *chunk, DirtyBitmap *bitmap);

@@ -11,6 +11,8 @@
  * rate limit a chunk is COPY_MAX_IO, as QEMU's.
  */
 #define COPIER_BYTES ((int64_t)8 << 20)
+/* What the copier reads at the least, however busy the guest is: bytes a second. */
+#define COPIER_LEAST_SPEED ((int64_t)8 << 20)
 #define CHUNK_BYTES ((int64_t)512 << 10)
 
 struct Copier {
@@ -19,7 +21,8 @@ struct Copier {
     int64_t unit;       /* what a bit of @left stands for */
     SparseBitmap *left; /* what no chunk was made for yet */
     int64_t chunk_max, chunk_usual; /* bytes: with a rate limit, and without */
-    unsigned workers;
+    Pace pace;
+    int64_t copying_bytes; /* of data chunks in flight */
 
     /* What block status said last, from the next unit that is to be copied on. */
     int64_t known_until;
@@ -34,6 +37,7 @@ struct Copier {
     bool error_is_read;
     int64_t wake_time; /* the rate limit's */
     bool held;         /* it is what holds the next chunk back */
+    int64_t pace_wake; /* the pace does until then; INT64_MAX: it does not */
     bool pumping, pump_again;
 };
 

@@ -114,13 +114,17 @@ static Chunk *next_leave(Copier *c)
     return chunk;
 }
 
-/* Above the high mark the copier leaves the target to staging. */
-static bool must_hold_back(const Copier *c)
+static bool is_pressed(const Copier *c)
 {
     const Staging *s = c->copy->staging;
 
-    return s && staging_used(s) > staging_capacity(s) / 4 * 3 && !copier_staging_empty(c) &&
-           c->copying > 0;
+    return s && staging_used(s) > staging_capacity(s) / 4 * 3;
+}
+
+/* Above the high mark the copier leaves the target to staging. */
+static bool must_hold_back(const Copier *c)
+{
+    return is_pressed(c) && !copier_staging_empty(c) && c->copying > 0;
 }
 
 /* False: wait until wake_time. */
@@ -141,13 +145,32 @@ static bool limit_allows(Copier *c, int64_t bytes)
     return true;
 }
 
+static bool has_worker(const Copier *c)
+{
+    return c->copying + c->zeroing < c->o.max_workers &&
+           (!c->copying || c->copying_bytes + c->unit <= COPIER_BYTES);
+}
+
+/* Staging above its high mark needs the copier more than the guest needs it to be slow. */
+static bool pace_allows(Copier *c)
+{
+    return pace_may_read(&c->pace, loop_now_ns(), &c->pace_wake) || is_pressed(c);
+}
+
+/* Bytes of a chunk that is not limited by the job's speed. */
+static int64_t usual_chunk(const Copier *c)
+{
+    int64_t left = MAX(c->unit, align_down(COPIER_BYTES - c->copying_bytes, c->unit));
+
+    return MIN(left, pace_read_size(&c->pace, c->chunk_usual));
+}
+
 static Chunk *next_copy(Copier *c)
 {
     int64_t offset, bytes;
     bool limited = atomic_load(&c->o.limit->speed) != 0;
 
-    if (c->asking || c->copying + c->zeroing >= c->workers || must_hold_back(c) ||
-        !next_run(c, &offset, &bytes)) {
+    if (c->asking || !has_worker(c) || must_hold_back(c) || !next_run(c, &offset, &bytes)) {
         return NULL;
     }
     if (offset >= c->known_until) {
@@ -156,8 +179,8 @@ static Chunk *next_copy(Copier *c)
         return NULL;
     }
     bytes = MIN(bytes, c->known_until - offset);
-    bytes = MIN(bytes, limited ? c->chunk_max : c->known_zero ? ZERO_BYTES : c->chunk_usual);
-    if (!limit_allows(c, bytes)) {
+    bytes = MIN(bytes, limited ? c->chunk_max : c->known_zero ? ZERO_BYTES : usual_chunk(c));
+    if ((!c->known_zero && !pace_allows(c)) || !limit_allows(c, bytes)) {
         return NULL;
     }
     sparse_bitmap_clear(c->left, offset / c->unit, units_covering(bytes, c->unit));
@@ -169,6 +192,7 @@ Chunk *copier_next_chunk(Copier *c)
     Chunk *chunk = NULL;
 
     c->held = false;
+    c->pace_wake = INT64_MAX;
     if (c->error || c->copy->off || (c->drained && !copier_wanted(c))) {
         return NULL;
     }

@@ -38,9 +38,11 @@ Copier *copier_new(const CopierOptions *options)
         c->chunk_max = MAX(c->unit, MIN(c->chunk_max, align_down(options->max_chunk, c->unit)));
     }
     c->chunk_usual = MIN(c->chunk_max, MAX(c->unit, CHUNK_BYTES));
-    c->workers = MAX(1, MIN(options->max_workers, COPIER_BYTES / c->chunk_usual));
+    pace_init(&c->pace, c->unit, COPIER_BYTES,
+              options->least_speed ? options->least_speed : COPIER_LEAST_SPEED, loop_now_ns());
     c->wake_time = INT64_MAX;
     fill_left(c);
+    c->copy->pace = &c->pace;
     block_copy_set_notify(c->copy, options->notify, options->opaque);
     return c;
 }
@@ -52,6 +54,7 @@ void copier_free(Copier *c)
     }
     g_assert(copier_in_flight(c) == 0);
     block_copy_set_notify(c->copy, NULL, NULL);
+    c->copy->pace = NULL;
     for (Chunk *chunk; (chunk = g_queue_pop_head(&c->failed));) {
         chunk_free(chunk);
     }
@@ -108,7 +111,7 @@ void copier_retry(Copier *c)
 
 int64_t copier_wake_time(const Copier *c)
 {
-    return c->held ? c->wake_time : INT64_MAX;
+    return MIN(c->held ? c->wake_time : INT64_MAX, c->pace_wake);
 }
 
 void copier_limit_changed(Copier *c)
@@ -155,13 +158,43 @@ static void note_error(Copier *c, Chunk *chunk, int ret)
     g_queue_push_tail(&c->failed, chunk);
 }
 
+/* Once it is read the next one may be, while this one is written. */
+static int co_take(Copier *c, Chunk *chunk)
+{
+    int64_t began = loop_now_ns();
+    int ret;
+
+    if (chunk->kind != CHUNK_DATA) {
+        return co_chunk_take(chunk);
+    }
+    pace_chunk_begin(&c->pace, chunk->bytes);
+    ret = co_chunk_take(chunk);
+    pace_read_end(&c->pace, loop_now_ns(), began, chunk->bytes);
+    copier_pump(c);
+    return ret;
+}
+
+static int co_copy(Copier *c, Chunk *chunk)
+{
+    int ret = co_take(c, chunk);
+
+    if (ret == 0) {
+        ret = co_chunk_write(chunk, c->o.compress ? BLOCK_COMPRESSED : 0);
+    }
+    if (chunk->kind == CHUNK_DATA) {
+        c->copying_bytes -= chunk->bytes;
+        pace_chunk_end(&c->pace);
+    }
+    return ret;
+}
+
 static void co_work(void *opaque)
 {
     Work *work = opaque;
     Copier *c = work->copier;
     Chunk *chunk = work->chunk;
     unsigned *counter = counter_of(c, chunk);
-    int ret = co_chunk_run(chunk, c->o.compress ? BLOCK_COMPRESSED : 0);
+    int ret = co_copy(c, chunk);
 
     if (ret < 0) {
         note_error(c, chunk, ret);
@@ -182,6 +215,7 @@ static void start(Copier *c, Chunk *chunk)
 
     *work = (Work){ c, chunk };
     ++*counter_of(c, chunk);
+    c->copying_bytes += chunk->kind == CHUNK_DATA ? chunk->bytes : 0;
     co_start(co_work, work);
 }
 

@@ -24,6 +24,7 @@ typedef struct CopierOptions {
     BlockCopy *copy;
     unsigned max_workers; /* chunks in flight, at least 1 */
     int64_t max_chunk;    /* bytes; 0: no limit but the copier's own */
+    int64_t least_speed;  /* bytes a second, however busy the guest is; 0: the copier's own */
     bool compress;
     bool discard_source;   /* what was copied is discarded in the source */
     bool only_allocated;   /* sync=top: leave out what the source's top layer does not have */
@@ -41,8 +42,8 @@ void copier_free(Copier *c); /* nothing in flight; NULL is accepted */
 void copier_pump(Copier *c);
 
 /*
- * When the rate limit lets the next chunk begin (loop_now_ns()'s clock); INT64_MAX: it does not
- * hold one back.
+ * When the rate limit or the guest (pace.h) lets the next chunk begin (loop_now_ns()'s clock);
+ * INT64_MAX: they do not hold one back.
  */
 int64_t copier_wake_time(const Copier *c);
 /* The limit was changed: reckon the wait again. */

@@ -7,6 +7,7 @@
 #define BLOCK_COPY_COPY_INT_H
 
 #include "block/copy/block-copy.h"
+#include "block/copy/pace.h"
 #include "block/copy/staging.h"
 #include "util/range.h"
 
@@ -62,6 +63,7 @@ struct BlockCopy {
     _Atomic int64_t saved_bytes;
     BlockCopyNotifyFn *notify;
     void *notify_opaque;
+    Pace *pace; /* the copier's; NULL: there is none */
 };
 
 static inline uint64_t copy_n_blocks(const BlockCopy *copy)

@@ -30,6 +30,7 @@ struct Staging {
     CoMutex turn; /* whose turn it is to wait for room: makes the wait fair */
     CoQueue room;
     unsigned waiting;
+    uint64_t waits;
     bool stopped;
 };
 
@@ -84,6 +85,7 @@ int co_staging_reserve(Staging *s, size_t n)
         return 0;
     }
     s->waiting++;
+    s->waits++;
     co_mutex_lock(&s->turn);
     ret = co_wait_room(s, n);
     if (ret == 0) {
@@ -183,6 +185,11 @@ size_t staging_used(const Staging *s)
 size_t staging_capacity(const Staging *s)
 {
     return s->capacity;
+}
+
+uint64_t staging_waits(const Staging *s)
+{
+    return s->waits;
 }
 
 bool staging_wanted(const Staging *s)

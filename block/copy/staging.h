@@ -48,5 +48,6 @@ const SparseBitmap *staging_held(const Staging *s);
 size_t staging_used(const Staging *s);     /* pages reserved or held */
 size_t staging_capacity(const Staging *s); /* pages */
 bool staging_wanted(const Staging *s);     /* is somebody waiting for room? */
+uint64_t staging_waits(const Staging *s);  /* how often somebody had to wait so far */
 
 #endif

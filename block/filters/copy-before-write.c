@@ -38,14 +38,21 @@ static int64_t next_piece(const BlockCopy *copy, int64_t offset, int64_t bytes)
     return MAX(at, cut) - offset;
 }
 
-static int cbw_co_write(BlockNode *node, int64_t offset, const IoSlice *data, unsigned flags)
+static int cbw_co_read(BlockNode *node, int64_t offset, const IoSlice *data, unsigned flags)
+{
+    BlockCopy *copy = copy_of(node);
+    BlockCopyGuest guest = block_copy_guest_begin(copy);
+    int ret = co_block_read(node->file, offset, data, flags);
+
+    block_copy_guest_end(copy, &guest);
+    return ret;
+}
+
+static int co_write_pieces(BlockNode *node, int64_t offset, const IoSlice *data, unsigned flags)
 {
     BlockCopy *copy = copy_of(node);
     int ret = 0;
 
-    if (flags & BLOCK_WRITE_UNCHANGED) {
-        return co_block_write(node->file, offset, data, flags);
-    }
     for (int64_t done = 0, n; done < (int64_t)data->len && ret == 0; done += n) {
         IoSlice piece;
 
@@ -56,6 +63,21 @@ static int cbw_co_write(BlockNode *node, int64_t offset, const IoSlice *data, un
             ret = co_block_write(node->file, offset + done, &piece, flags);
         }
     }
+    return ret;
+}
+
+static int cbw_co_write(BlockNode *node, int64_t offset, const IoSlice *data, unsigned flags)
+{
+    BlockCopy *copy = copy_of(node);
+    BlockCopyGuest guest;
+    int ret;
+
+    if (flags & BLOCK_WRITE_UNCHANGED) {
+        return co_block_write(node->file, offset, data, flags);
+    }
+    guest = block_copy_guest_begin(copy);
+    ret = co_write_pieces(node, offset, data, flags);
+    block_copy_guest_end(copy, &guest);
     return ret;
 }
 
@@ -156,6 +178,7 @@ const BlockDriver block_driver_copy_before_write = {
     .is_filter = true,
     .co_open = cbw_co_open,
     .co_close = cbw_co_close,
+    .co_read = cbw_co_read,
     .co_write = cbw_co_write,
     .co_write_zeroes = cbw_co_write_zeroes,
     .co_discard = cbw_co_discard,

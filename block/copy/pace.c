@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The copier gives way to the guest; see pace.h. */
+#include "block/copy/pace.h"
+
+#include <glib.h>
+
+#define MS INT64_C(1000000)
+
+/* A guest that did nothing for so long is idle. */
+#define IDLE_NS (500 * MS)
+/* While the guest is idle the window doubles in each of these. */
+#define IDLE_STEP_NS (2 * MS)
+
+/*
+ * The guest's requests shall take no more than this, in per cent of what they take in the quiet,
+ * and a little more where the guest has none in flight for most of the time: it would not get more
+ * done if they were faster.
+ */
+#define TOO_SLOW 160
+#define FAST_ENOUGH 140
+#define SLACK_NS (300000)
+/* A step is judged by so many requests, in at least and at most so long. */
+#define STEP_SAMPLES 32
+#define STEP_NS (10 * MS)
+#define STEP_MAX_NS (200 * MS)
+
+/* The quiet lasts for so many requests, but no longer than this. */
+#define QUIET_SAMPLES 16
+#define QUIET_MAX_NS (50 * MS)
+/* What is in flight is waited for so long; a target slower than that says nothing of the source. */
+#define STOPPING_MAX_NS (10 * MS)
+/* Between two quiets, and in multiples of how long the last one took. */
+#define RUNNING_NS (250 * MS)
+#define RUNNING_PER_QUIET 15
+
+void pace_init(Pace *p, int64_t unit, int64_t max, int64_t least_speed, int64_t now)
+{
+    *p = (Pace){
+        .unit = unit, .max = MAX(max, unit), .least_speed = MAX(least_speed, 1), .window = unit,
+        .phase = PACE_RUNNING, .phase_start = now, .step_start = now, .last_guest = INT64_MIN,
+    };
+}
+
+static bool is_idle(const Pace *p, int64_t now)
+{
+    return !p->guests && (p->last_guest == INT64_MIN || now - p->last_guest > IDLE_NS);
+}
+
+static void start_step(Pace *p, int64_t now)
+{
+    p->step_start = now;
+    p->samples = 0;
+    p->sum_ns = 0;
+    p->busy_ns = 0;
+    p->busy_since = now;
+}
+
+/* Of the time since the step began; at most all of it. */
+static int64_t busy_time(const Pace *p, int64_t now)
+{
+    return p->busy_ns + (p->guests ? now - p->busy_since : 0);
+}
+
+static void enter(Pace *p, PacePhase phase, int64_t now)
+{
+    p->phase = phase;
+    p->phase_start = now;
+    start_step(p, now);
+}
+
+static void set_window(Pace *p, int64_t window)
+{
+    p->window = CLAMP(window, p->unit / 16, p->max);
+}
+
+/* --- the phases --- */
+
+static void idle_step(Pace *p, int64_t now)
+{
+    if (p->phase != PACE_RUNNING) {
+        enter(p, PACE_RUNNING, now);
+    } else if (now - p->step_start >= IDLE_STEP_NS) {
+        set_window(p, MAX(p->window, p->unit) * 2);
+        start_step(p, now);
+    }
+}
+
+static bool step_is_over(const Pace *p, int64_t now)
+{
+    int64_t took = now - p->step_start;
+
+    return p->samples && took >= STEP_NS && (p->samples >= STEP_SAMPLES || took >= STEP_MAX_NS);
+}
+
+/* By how much the requests take longer than in the quiet: never narrower than by half at once. */
+static void adapt(Pace *p, int64_t now)
+{
+    int64_t took = MAX(1, now - p->step_start);
+    int64_t slack = SLACK_NS * (took - busy_time(p, now)) / took, percent;
+
+    p->loaded_ns = p->sum_ns / p->samples;
+    percent = MAX(0, p->loaded_ns - slack) * 100 / p->quiet_ns;
+    if (percent > TOO_SLOW) {
+        set_window(p, p->window * MAX(50, FAST_ENOUGH * 100 / percent) / 100);
+    } else if (percent < FAST_ENOUGH) {
+        set_window(p, p->window + p->window / 5 + 1);
+    }
+}
+
+static bool quiet_is_due(const Pace *p, int64_t now)
+{
+    return !p->quiet_ns ||
+           now - p->phase_start >= MAX(RUNNING_NS, RUNNING_PER_QUIET * p->quiet_took);
+}
+
+static void running_step(Pace *p, int64_t now)
+{
+    if (quiet_is_due(p, now)) {
+        enter(p, PACE_STOPPING, now);
+    } else if (step_is_over(p, now)) {
+        adapt(p, now);
+        start_step(p, now);
+    }
+}
+
+static void quiet_step(Pace *p, int64_t now)
+{
+    int64_t took = now - p->phase_start, mean;
+
+    if (p->samples < QUIET_SAMPLES && took < QUIET_MAX_NS) {
+        return;
+    }
+    if (p->samples) {
+        mean = MAX(1, p->sum_ns / p->samples);
+        p->quiet_ns = p->quiet_ns ? (3 * p->quiet_ns + mean) / 4 : mean;
+    }
+    p->quiet_took = took;
+    enter(p, PACE_RUNNING, now);
+}
+
+static void step(Pace *p, int64_t now)
+{
+    if (is_idle(p, now)) {
+        idle_step(p, now);
+        return;
+    }
+    if (p->phase == PACE_STOPPING && (!p->busy || now - p->phase_start >= STOPPING_MAX_NS)) {
+        enter(p, PACE_QUIET, now);
+    }
+    if (p->phase == PACE_QUIET) {
+        quiet_step(p, now);
+    }
+    if (p->phase == PACE_RUNNING) {
+        running_step(p, now);
+    }
+}
+
+/* --- the guest --- */
+
+void pace_guest_begin(Pace *p, int64_t now)
+{
+    if (is_idle(p, now)) {
+        /* It comes back to a full queue: from here on it is asked what it feels. */
+        set_window(p, p->unit);
+        p->quiet_ns = 0;
+        enter(p, PACE_STOPPING, now);
+    }
+    if (p->guests++ == 0) {
+        p->busy_since = now;
+    }
+    p->last_guest = now;
+}
+
+void pace_guest_end(Pace *p, int64_t now, int64_t began, bool counts)
+{
+    if (--p->guests == 0) {
+        p->busy_ns += now - p->busy_since;
+    }
+    p->last_guest = now;
+    if (counts && began >= p->phase_start) {
+        p->samples++;
+        p->sum_ns += now - began;
+    }
+}
+
+/* --- the copier --- */
+
+static int64_t end_of_hold(const Pace *p)
+{
+    return p->phase_start + (p->phase == PACE_STOPPING ? STOPPING_MAX_NS : QUIET_MAX_NS);
+}
+
+bool pace_may_read(Pace *p, int64_t now, int64_t *wake)
+{
+    step(p, now);
+    *wake = INT64_MAX;
+    if (p->phase != PACE_RUNNING) {
+        /* The requests that end the quiet early are not seen until the next question. */
+        *wake = MIN(end_of_hold(p), now + MS);
+        return false;
+    }
+    if (p->reading && p->reading + p->unit > p->window) {
+        return false;
+    }
+    if (now < p->next_read) {
+        *wake = p->next_read;
+        return false;
+    }
+    return true;
+}
+
+int64_t pace_read_size(const Pace *p, int64_t usual)
+{
+    return CLAMP(p->window / p->unit * p->unit, p->unit, MAX(usual, p->unit));
+}
+
+void pace_chunk_begin(Pace *p, int64_t bytes)
+{
+    p->reading += bytes;
+    p->busy++;
+}
+
+/* The pause makes the time of one read that of unit / window reads. */
+void pace_read_end(Pace *p, int64_t now, int64_t began, int64_t bytes)
+{
+    int64_t took = now - began, longest = (int64_t)((double)bytes * 1e9 / p->least_speed);
+
+    p->reading -= bytes;
+    if (p->window < p->unit) {
+        p->next_read = began + MIN(took * p->unit / p->window, MAX(longest, took));
+    }
+}
+
+void pace_chunk_end(Pace *p)
+{
+    p->busy--;
+}
+
+int64_t pace_added_ns(const Pace *p, int64_t now)
+{
+    return is_idle(p, now) || !p->quiet_ns ? 0 : MAX(0, p->loaded_ns - p->quiet_ns);
+}

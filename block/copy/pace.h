@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * How fast the copier may read beside a guest: enough to keep the disk busy when nobody else uses
+ * it, and so little otherwise that the guest's requests take about as long as without it.
+ *
+ * It goes by what the guest feels.  Now and then the copier holds still for a moment, and the
+ * guest's requests in that moment tell how long they take on this disk (*quiet*); those in the time
+ * after it tell what the copier adds.  By the ratio of the two the *window* is widened or narrowed:
+ * the bytes that may be being read at a time.  A window of less than one read means pauses between
+ * reads.  Below the least speed it never goes (there is no starvation), and a guest that does
+ * nothing is no reason to hold back.
+ *
+ * Pure arithmetic: the time is told by the caller (loop_now_ns()'s clock), and nothing yields.
+ */
+#ifndef BLOCK_COPY_PACE_H
+#define BLOCK_COPY_PACE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef enum PacePhase {
+    PACE_RUNNING,  /* the copier reads as the window allows */
+    PACE_STOPPING, /* it holds still, and what it has in flight ends */
+    PACE_QUIET,    /* … has ended: the guest is alone */
+} PacePhase;
+
+typedef struct Pace {
+    int64_t unit, max;    /* bytes: the smallest read, the widest window */
+    int64_t least_speed;  /* bytes a second */
+    int64_t window;       /* bytes */
+    PacePhase phase;
+    int64_t phase_start, quiet_took;
+    int64_t step_start;   /* of the samples that the next step goes by */
+    unsigned samples;
+    int64_t sum_ns;
+    int64_t quiet_ns;     /* of a guest's request without the copier; 0: not known */
+    int64_t loaded_ns;    /* … and beside it, of late */
+    int64_t last_guest;   /* when a request of the guest began or ended; INT64_MIN: never */
+    unsigned guests;      /* requests in flight */
+    int64_t busy_since, busy_ns; /* with one in flight: since then, and in this step before */
+    int64_t reading;      /* bytes being read */
+    unsigned busy;        /* chunks being read or written */
+    int64_t next_read;    /* the pause between reads ends then */
+} Pace;
+
+/* @unit: bytes of the smallest read; @max: of all reads at a time when there is no guest. */
+void pace_init(Pace *p, int64_t unit, int64_t max, int64_t least_speed, int64_t now);
+
+/* Around each request of the guest; not @counts: it waited for something else than the disk. */
+void pace_guest_begin(Pace *p, int64_t now);
+void pace_guest_end(Pace *p, int64_t now, int64_t began, bool counts);
+
+/*
+ * May a read begin?  If not, *wake is when to ask again (INT64_MAX: when one in flight ends, or
+ * after the next request of the guest).
+ */
+bool pace_may_read(Pace *p, int64_t now, int64_t *wake);
+
+/* How long the next read should be: at least a unit, at most @usual. */
+int64_t pace_read_size(const Pace *p, int64_t usual);
+
+/* Around each chunk, and around its read. */
+void pace_chunk_begin(Pace *p, int64_t bytes);
+void pace_read_end(Pace *p, int64_t now, int64_t began, int64_t bytes);
+void pace_chunk_end(Pace *p);
+
+/* What the copier adds to a request of the guest, ns; 0 where there is no guest. */
+int64_t pace_added_ns(const Pace *p, int64_t now);
+
+#endif

@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The pace of the copier, on a simulated disk: a queue that serves one request after the other, for
+ * a guest that has some requests in flight all the time (or thinks between them) and a copier.
+ */
+#include <glib.h>
+
+#include "block/copy/pace.h"
+
+#define MS INT64_C(1000000)
+#define S (1000 * MS)
+#define KIB INT64_C(1024)
+#define MIB (1024 * KIB)
+#define UNIT (64 * KIB)
+#define USUAL (512 * KIB)
+#define WIDEST (8 * MIB)
+#define MOST_GUESTS 16
+
+typedef struct Sim {
+    Pace pace;
+    int64_t now, free_at;      /* the disk is busy until then */
+    int64_t bytes_per_second, op_ns;
+    int64_t think_ns;          /* of a guest between two requests */
+    unsigned guests;
+    int64_t began[MOST_GUESTS], ends[MOST_GUESTS];
+    bool active[MOST_GUESTS];
+    GArray *reads;             /* of Read */
+    int64_t copied, longest_gap, last_copied;
+    int64_t latency_sum, requests;
+} Sim;
+
+typedef struct Read {
+    int64_t began, ends, bytes;
+} Read;
+
+static int64_t serve(Sim *sim, int64_t bytes)
+{
+    sim->free_at = MAX(sim->free_at, sim->now) + sim->op_ns + bytes * S / sim->bytes_per_second;
+    return sim->free_at;
+}
+
+static void guest_step(Sim *sim, unsigned i)
+{
+    if (sim->now < sim->ends[i]) {
+        return;
+    }
+    if (sim->active[i]) {
+        pace_guest_end(&sim->pace, sim->now, sim->began[i], true);
+        sim->latency_sum += sim->now - sim->began[i];
+        sim->requests++;
+        sim->active[i] = false;
+        sim->ends[i] = sim->now + sim->think_ns;
+        if (sim->think_ns) {
+            return;
+        }
+    }
+    pace_guest_begin(&sim->pace, sim->now);
+    sim->active[i] = true;
+    sim->began[i] = sim->now;
+    sim->ends[i] = serve(sim, 4 * KIB);
+}
+
+static void copier_step(Sim *sim)
+{
+    int64_t wake;
+
+    for (guint i = 0; i < sim->reads->len;) {
+        Read read = g_array_index(sim->reads, Read, i);
+
+        if (read.ends > sim->now) {
+            i++;
+            continue;
+        }
+        pace_read_end(&sim->pace, sim->now, read.began, read.bytes);
+        pace_chunk_end(&sim->pace);
+        sim->copied += read.bytes;
+        sim->longest_gap = MAX(sim->longest_gap, sim->now - sim->last_copied);
+        sim->last_copied = sim->now;
+        g_array_remove_index_fast(sim->reads, i);
+    }
+    while (pace_may_read(&sim->pace, sim->now, &wake)) {
+        int64_t bytes = pace_read_size(&sim->pace, USUAL);
+        Read read = { sim->now, serve(sim, bytes), bytes };
+
+        pace_chunk_begin(&sim->pace, bytes);
+        g_array_append_val(sim->reads, read);
+    }
+}
+
+static Sim *sim_new(unsigned guests, int64_t think_ns, int64_t bytes_per_second, int64_t op_ns)
+{
+    Sim *sim = g_new0(Sim, 1);
+
+    *sim = (Sim){ .now = S, .last_copied = S, .guests = guests, .think_ns = think_ns,
+                  .bytes_per_second = bytes_per_second, .op_ns = op_ns,
+                  .reads = g_array_new(false, false, sizeof(Read)) };
+    pace_init(&sim->pace, UNIT, WIDEST, 8 * MIB, sim->now);
+    return sim;
+}
+
+static void sim_free(Sim *sim)
+{
+    g_array_free(sim->reads, true);
+    g_free(sim);
+}
+
+/* Goes on for so long; returns the bytes a second that were copied, and the guest's mean latency. */
+static int64_t sim_run(Sim *sim, int64_t ns, bool with_copier, int64_t *latency)
+{
+    int64_t end = sim->now + ns;
+
+    sim->copied = sim->latency_sum = sim->requests = sim->longest_gap = 0;
+    sim->last_copied = sim->now;
+    for (; sim->now < end; sim->now += 2000) {
+        for (unsigned i = 0; i < sim->guests; i++) {
+            guest_step(sim, i);
+        }
+        if (with_copier) {
+            copier_step(sim);
+        }
+    }
+    *latency = sim->requests ? sim->latency_sum / sim->requests : 0;
+    return sim->copied * S / ns;
+}
+
+/* Nobody else is there: the disk is full at once. */
+static void test_no_guest(void)
+{
+    Sim *sim = sim_new(0, 0, 500 * MIB, 10000);
+    int64_t latency, speed = sim_run(sim, S, true, &latency);
+
+    g_assert_cmpint(speed, >, 470 * MIB);
+    g_assert_cmpint(pace_added_ns(&sim->pace, sim->now), ==, 0);
+    sim_free(sim);
+}
+
+/* A guest that keeps the disk busy by itself gets more than half of what it had. */
+static void test_busy_guest(void)
+{
+    Sim *sim = sim_new(MOST_GUESTS, 0, 500 * MIB, 10000);
+    int64_t alone, beside, speed;
+
+    sim_run(sim, S, false, &alone);
+    speed = sim_run(sim, 5 * S, true, &beside);
+    g_test_message("alone %" G_GINT64_FORMAT " ns, beside %" G_GINT64_FORMAT " ns, %"
+                   G_GINT64_FORMAT " bytes/s", alone, beside, speed);
+    g_assert_cmpint(beside, <, 2 * alone);
+    g_assert_cmpint(speed, >, 50 * MIB);
+    g_assert_cmpint(pace_added_ns(&sim->pace, sim->now), >, 0);
+    sim_free(sim);
+}
+
+/* One that asks now and then does not meet a long queue, and leaves the copier most of the disk. */
+static void test_light_guest(void)
+{
+    Sim *sim = sim_new(1, 5 * MS, 500 * MIB, 10000);
+    int64_t alone, beside, speed;
+
+    sim_run(sim, S, false, &alone);
+    sim_run(sim, S, true, &beside);
+    speed = sim_run(sim, 5 * S, true, &beside);
+    g_test_message("alone %" G_GINT64_FORMAT " ns, beside %" G_GINT64_FORMAT " ns, %"
+                   G_GINT64_FORMAT " bytes/s", alone, beside, speed);
+    g_assert_cmpint(beside, <, MS);
+    g_assert_cmpint(speed, >, 250 * MIB);
+    sim_free(sim);
+}
+
+/* However busy the guest is: the least speed, without long pauses. */
+static void test_least_speed(void)
+{
+    Sim *sim = sim_new(MOST_GUESTS, 0, 2000 * MIB, 400000);
+    int64_t latency, speed;
+
+    sim_run(sim, S, true, &latency);
+    speed = sim_run(sim, 5 * S, true, &latency);
+    g_assert_cmpint(speed, >, 4 * MIB);
+    g_assert_cmpint(sim->longest_gap, <, 200 * MS);
+    sim_free(sim);
+}
+
+/* When the guest stops the copier takes all, and gives it back when the guest returns. */
+static void test_guest_comes_and_goes(void)
+{
+    Sim *sim = sim_new(MOST_GUESTS, 0, 500 * MIB, 10000);
+    int64_t alone, beside, speed;
+
+    sim_run(sim, S, false, &alone);
+    for (unsigned round = 0; round < 3; round++) {
+        sim->guests = 0;
+        for (unsigned i = 0; i < MOST_GUESTS; i++) {
+            if (sim->active[i]) {
+                pace_guest_end(&sim->pace, sim->now, sim->began[i], true);
+                sim->active[i] = false;
+            }
+        }
+        sim_run(sim, S, true, &beside);
+        speed = sim_run(sim, S, true, &beside);
+        g_assert_cmpint(speed, >, 470 * MIB);
+        sim->guests = MOST_GUESTS;
+        sim_run(sim, S / 4, true, &beside);
+        sim_run(sim, 2 * S, true, &beside);
+        g_assert_cmpint(beside, <, 2 * alone);
+    }
+    sim_free(sim);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/pace/no-guest", test_no_guest);
+    g_test_add_func("/pace/busy-guest", test_busy_guest);
+    g_test_add_func("/pace/light-guest", test_light_guest);
+    g_test_add_func("/pace/least-speed", test_least_speed);
+    g_test_add_func("/pace/guest-comes-and-goes", test_guest_comes_and_goes);
+    return g_test_run();
+}
