@@ -20,6 +20,8 @@ static const char help[] =
     "                         a thread on which disks can be served; or the same as JSON\n"
     "  --image-folders FOLDER[:FOLDER…]\n"
     "                         images may name backing and data files only in these folders\n"
+    "  --scratch-dir FOLDER   where backups put what does not fit in memory (default: $TMPDIR,\n"
+    "                         or /var/tmp)\n"
     "\n"
     "Serving them:\n"
     "  --nbd-server addr.type=unix,addr.path=PATH[,max-connections=N]\n"

@@ -23,6 +23,7 @@ static const OptionStep step_table[] = {
     {.name = "monitor", .co_fn = co_step_monitor},
     {.name = "nbd-server", .co_fn = co_step_nbd_server},
     {.name = "object", .co_fn = co_step_object},
+    {.name = "scratch-dir", .co_fn = co_step_scratch_dir, .first = true},
 };
 
 static const struct option long_options[] = {
@@ -38,6 +39,7 @@ static const struct option long_options[] = {
     {"monitor", required_argument, NULL, OPTION_STEPS + 4},
     {"nbd-server", required_argument, NULL, OPTION_STEPS + 5},
     {"object", required_argument, NULL, OPTION_STEPS + 6},
+    {"scratch-dir", required_argument, NULL, OPTION_STEPS + 7},
     {0},
 };
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "block/image-folders.h"
+#include "block/scratch-dir.h"
 #include "daemon/bare-words.h"
 #include "monitor/chardev.h"
 #include "monitor/monitor.h"
@@ -136,6 +137,11 @@ bool co_step_chardev(const char *arg, GError **errp)
 
     json_decref(json);
     return ok;
+}
+
+bool co_step_scratch_dir(const char *arg, GError **errp)
+{
+    return scratch_dir_set(arg, errp);
 }
 
 bool co_step_image_folders(const char *arg, GError **errp)

@@ -10,6 +10,7 @@
 bool co_step_blockdev(const char *arg, GError **errp);
 bool co_step_chardev(const char *arg, GError **errp);
 bool co_step_image_folders(const char *arg, GError **errp);
+bool co_step_scratch_dir(const char *arg, GError **errp);
 bool co_step_export(const char *arg, GError **errp);
 bool co_step_monitor(const char *arg, GError **errp);
 bool co_step_nbd_server(const char *arg, GError **errp);

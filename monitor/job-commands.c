@@ -74,6 +74,7 @@ GPtrArray *qmp_query_jobs(GError **errp)
         JobInfo *info = job_info(jobs->pdata[i]);
 
         block_check_add_info(jobs->pdata[i], info);
+        backup_add_info(jobs->pdata[i], info);
         g_ptr_array_add(infos, info);
     }
     return infos;

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "block/graph.h"
+#include "block/node-bitmaps.h"
 #include "util/error.h"
 
 static void make_sets(BlockCopy *copy)
@@ -17,6 +18,16 @@ static void make_sets(BlockCopy *copy)
     copy->zeroes = sparse_bitmap_new(n);
     copy->lost = sparse_bitmap_new(n);
     copy->access = sparse_bitmap_new(n);
+}
+
+static void make_staging(BlockCopy *copy, const BlockCopyOptions *options)
+{
+    size_t bytes = options->staging_bytes ? options->staging_bytes : COPY_STAGING_BYTES;
+
+    copy->staging = staging_new(copy_n_blocks(copy), copy->block_size, bytes,
+                                options->room_limit_ns);
+    copy->takes_single_blocks =
+        block_node_cluster_size(copy->target->node) <= copy->block_size;
 }
 
 BlockCopy *block_copy_new(const BlockCopyOptions *options)
@@ -40,11 +51,14 @@ BlockCopy *block_copy_new(const BlockCopyOptions *options)
     }
     make_sets(copy);
     if (staged) {
-        copy->staging = staging_new(copy_n_blocks(copy), copy->block_size,
-                                    options->staging_bytes ? options->staging_bytes
-                                                           : COPY_STAGING_BYTES);
+        make_staging(copy, options);
     }
     return copy;
+}
+
+void block_copy_spill_to(BlockCopy *copy, int64_t bytes, int fd)
+{
+    copy->spill = spill_new(copy_n_blocks(copy), copy->block_size, bytes, fd);
 }
 
 void block_copy_free(BlockCopy *copy)
@@ -52,8 +66,9 @@ void block_copy_free(BlockCopy *copy)
     if (!copy) {
         return;
     }
-    g_assert(!copy->saves && !copy->transits);
+    g_assert(!copy->saves && !copy->transits && !copy->spilling);
     copy_buffers_free(copy);
+    spill_free(copy->spill);
     staging_free(copy->staging);
     sparse_bitmap_free(copy->pending);
     sparse_bitmap_free(copy->zeroes);
@@ -116,7 +131,8 @@ static int64_t bytes_of(const BlockCopy *copy, const SparseBitmap *set)
 int64_t block_copy_selected_bytes(const BlockCopy *copy)
 {
     return bytes_of(copy, copy->pending) + bytes_of(copy, copy->zeroes) +
-           (copy->staging ? bytes_of(copy, staging_held(copy->staging)) : 0);
+           (copy->staging ? bytes_of(copy, staging_held(copy->staging)) : 0) +
+           (copy->spill ? bytes_of(copy, spill_held(copy->spill)) : 0);
 }
 
 bool block_copy_next_pending(const BlockCopy *copy, int64_t offset, int64_t bytes, int64_t *at)
@@ -144,6 +160,23 @@ int64_t block_copy_pending_run(const BlockCopy *copy, int64_t offset, int64_t by
 bool block_copy_is_staged(const BlockCopy *copy)
 {
     return copy->staging != NULL;
+}
+
+BlockCopyUse block_copy_use(const BlockCopy *copy)
+{
+    BlockCopyUse use = { 0 };
+
+    if (copy->staging) {
+        use.staging_used = staging_used(copy->staging) * copy->block_size;
+        use.staging_size = staging_capacity(copy->staging) * copy->block_size;
+    }
+    if (copy->spill) {
+        use.spill_used = spill_used(copy->spill);
+        use.spill_size = spill_limit(copy->spill);
+        use.spill_made = spill_is_made(copy->spill);
+        use.spill_error = copy->spill_error;
+    }
+    return use;
 }
 
 void block_copy_stop(BlockCopy *copy, int error)
@@ -205,6 +238,9 @@ void block_copy_mark_rest(const BlockCopy *copy, DirtyBitmap *bitmap)
     mark_set(copy, copy->lost, bitmap);
     if (copy->staging) {
         mark_set(copy, staging_held(copy->staging), bitmap);
+    }
+    if (copy->spill) {
+        mark_set(copy, spill_held(copy->spill), bitmap);
     }
 }
 

@@ -40,11 +40,19 @@ typedef struct BlockCopyOptions {
     bool break_guest_write; /* a failed save fails the guest's write; else it fails the copy */
     int64_t timeout_ns;     /* of a guest write's wait for saves; 0: none */
     size_t staging_bytes;   /* STAGED: at least 2 MiB; 0: 64 MiB */
+    int64_t room_limit_ns;  /* … how long a guest write waits for room; 0: 15 seconds */
 } BlockCopyOptions;
 
 /* Nothing is selected yet.  Loop 0, graph drained or not in use. */
 BlockCopy *block_copy_new(const BlockCopyOptions *options);
 void block_copy_free(BlockCopy *copy); /* nothing in flight; NULL is accepted */
+
+/*
+ * Gives a staged copy a spill file of at most @bytes (at least SPILL_EXTENT) for what staging has no
+ * room for: @fd, which it takes over, or (-1) one in the scratch folder when it is first needed.
+ * Before the first request.
+ */
+void block_copy_spill_to(BlockCopy *copy, int64_t bytes, int fd);
 
 /*
  * What belongs to the copy: all, or what is dirty in @bitmap (of the same size), in whole clusters.
@@ -83,6 +91,15 @@ bool block_copy_next_pending(const BlockCopy *copy, int64_t offset, int64_t byte
 int64_t block_copy_pending_run(const BlockCopy *copy, int64_t offset, int64_t bytes);
 
 bool block_copy_is_staged(const BlockCopy *copy);
+
+/* What is in use of what there is, bytes.  Any thread. */
+typedef struct BlockCopyUse {
+    int64_t staging_used, staging_size;
+    int64_t spill_used, spill_size;
+    bool spill_made;
+    int spill_error;
+} BlockCopyUse;
+BlockCopyUse block_copy_use(const BlockCopy *copy);
 
 /*
  * Turns the copy off: no more saves, and all who wait go ahead; @error (-errno) is what the copy

@@ -32,6 +32,7 @@ void chunk_free(Chunk *chunk)
         copy_transit_end(&chunk->transit);
     }
     g_array_free(chunk->parts, true);
+    sparse_bitmap_free(chunk->fetched);
     copy_buffer_put(chunk->copy, chunk->buf, chunk->buf_len);
     g_free(chunk);
 }
@@ -91,6 +92,9 @@ static void take_block(Chunk *chunk, uint64_t block)
         add_part(chunk, offset, bytes, NULL);
     } else if (chunk->buf && copy->staging && staging_look(copy->staging, block)) {
         take_staged(chunk, block, chunk->buf + (offset - chunk->offset));
+        add_data(chunk, offset, bytes);
+    } else if (chunk->buf && copy->spill && sparse_bitmap_get(spill_held(copy->spill), block)) {
+        spill_drop(copy->spill, block); /* it has been fetched */
         add_data(chunk, offset, bytes);
     }
 }
@@ -172,24 +176,44 @@ Chunk *chunk_new_leave(BlockCopy *copy, int64_t *from)
     return chunk;
 }
 
-int co_chunk_take(Chunk *chunk)
+/* Where all was saved already the source has nothing to tell. */
+static bool needs_source(const Chunk *chunk)
+{
+    const BlockCopy *copy = chunk->copy;
+    uint64_t block;
+
+    return sparse_bitmap_next_set(copy->pending, copy_first_block(copy, chunk->offset),
+                                  copy_end_block(copy, chunk->offset, chunk->bytes), &block);
+}
+
+static int co_read(Chunk *chunk)
 {
     BlockCopy *copy = chunk->copy;
-    int ret;
+    int ret = 0;
+
+    chunk->buf_len = align_up(chunk->bytes, copy->block_size);
+    if (!chunk->buf && !(chunk->buf = copy_buffer_get(copy, chunk->buf_len))) {
+        return -ENOMEM;
+    }
+    if (needs_source(chunk)) {
+        ret = co_block_read_buf(copy->source, chunk->offset, chunk->buf, chunk->bytes);
+    }
+    return ret < 0 ? ret : co_chunk_fetch(chunk);
+}
+
+int co_chunk_take(Chunk *chunk)
+{
+    int ret = 0;
 
     if (chunk->taken) {
         return 0;
     }
     chunk->is_read = true;
     if (chunk->kind == CHUNK_DATA) {
-        chunk->buf_len = chunk->bytes;
-        if (!chunk->buf && !(chunk->buf = copy_buffer_get(copy, chunk->buf_len))) {
-            return -ENOMEM;
-        }
-        ret = co_block_read_buf(copy->source, chunk->offset, chunk->buf, chunk->bytes);
-        if (ret < 0) {
-            return ret;
-        }
+        ret = co_read(chunk);
+    }
+    if (ret < 0) {
+        return ret;
     }
     take_range(chunk);
     set_taken(chunk);

@@ -22,6 +22,7 @@ typedef struct Chunk {
     bool is_read;          /* what failed last: reading the source, or writing the target */
     char *buf;
     size_t buf_len;
+    SparseBitmap *fetched; /* its blocks that were read back from the spill file, or NULL */
     GArray *parts;      /* of CopyPart */
     unsigned written;   /* parts that are in the target */
     int64_t moved;      /* bytes that count as progress */
@@ -40,11 +41,14 @@ Chunk *chunk_new_leave(BlockCopy *copy, int64_t *from);
 void chunk_free(Chunk *chunk); /* NULL is accepted */
 
 /*
- * First the old bytes are read and taken, if they are not yet; then they are written.  After an error
- * either can be called again and goes on where it was.
+ * First the old bytes are read and taken, if they are not yet; then they are written.  After an
+ * error either can be called again and goes on where it was.
  */
 G_GNUC_WARN_UNUSED_RESULT int co_chunk_take(Chunk *chunk);
 G_GNUC_WARN_UNUSED_RESULT int co_chunk_write(Chunk *chunk, unsigned write_flags);
+
+/* Into the buffer what the spill file holds of the chunk; nothing is missing then.  (fetch.c) */
+G_GNUC_WARN_UNUSED_RESULT int co_chunk_fetch(Chunk *chunk);
 
 /* Makes dirty what it has taken and not written. */
 void chunk_mark_rest(const Chunk *chunk, DirtyBitmap *bitmap);

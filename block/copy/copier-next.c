@@ -97,14 +97,21 @@ static bool nothing_else(const Copier *c)
     return sparse_bitmap_count(c->left) == 0 && !c->paused;
 }
 
+/* Single blocks would be a burden to some targets: from those they go to the spill file. */
+static bool should_leave(const Copier *c)
+{
+    const Staging *s = c->copy->staging;
+
+    return nothing_else(c) || (staging_used(s) > staging_capacity(s) / 4 &&
+                               (c->copy->takes_single_blocks || !copier_can_spill(c)));
+}
+
 /* Above the low mark, or when all else is copied: blocks leave staging singly. */
 static Chunk *next_leave(Copier *c)
 {
-    const Staging *s = c->copy->staging;
     Chunk *chunk;
 
-    if (copier_staging_empty(c) || c->leaving >= MAX_LEAVES ||
-        (staging_used(s) <= staging_capacity(s) / 4 && !nothing_else(c))) {
+    if (copier_staging_empty(c) || c->leaving >= MAX_LEAVES || !should_leave(c)) {
         return NULL;
     }
     chunk = chunk_new_leave(c->copy, &c->leave_from);
@@ -119,6 +126,21 @@ static bool is_pressed(const Copier *c)
     const Staging *s = c->copy->staging;
 
     return s && staging_used(s) > staging_capacity(s) / 4 * 3;
+}
+
+/* What was spilled from where nothing else is left to copy. */
+static Chunk *next_spilled(const Copier *c)
+{
+    const BlockCopy *copy = c->copy;
+    uint64_t block;
+    int64_t offset;
+
+    if (!copy->spill || !nothing_else(c) || c->copying ||
+        !sparse_bitmap_next_set(spill_held(copy->spill), 0, UINT64_MAX, &block)) {
+        return NULL;
+    }
+    offset = align_down(copy_block_offset(copy, block), c->unit);
+    return chunk_new(c->copy, CHUNK_DATA, offset, MIN(c->unit, copy->size - offset));
 }
 
 /* Above the high mark the copier leaves the target to staging. */
@@ -196,7 +218,7 @@ Chunk *copier_next_chunk(Copier *c)
     if (c->error || c->copy->off || (c->drained && !copier_wanted(c))) {
         return NULL;
     }
-    if ((chunk = next_failed(c)) || (chunk = next_leave(c))) {
+    if ((chunk = next_failed(c)) || (chunk = next_leave(c)) || (chunk = next_spilled(c))) {
         return chunk;
     }
     return c->paused || c->drained ? NULL : next_copy(c);

@@ -77,15 +77,39 @@ bool copier_staging_empty(const Copier *c)
     return !c->copy->staging || sparse_bitmap_count(staging_held(c->copy->staging)) == 0;
 }
 
+bool copier_can_spill(const Copier *c)
+{
+    const BlockCopy *copy = c->copy;
+
+    return copy->spill && !copy->spill_error && spill_room(copy->spill) > 0;
+}
+
+static bool spill_is_empty(const Copier *c)
+{
+    const BlockCopy *copy = c->copy;
+
+    return !copy->spill || (!copy->spilling && sparse_bitmap_count(spill_held(copy->spill)) == 0);
+}
+
 bool copier_done(const Copier *c)
 {
-    return !copier_in_flight(c) && g_queue_is_empty((GQueue *)&c->failed) && !c->copy->saves &&
+    return !copier_in_flight(c) && spill_is_empty(c) && g_queue_is_empty((GQueue *)&c->failed) && !c->copy->saves &&
            sparse_bitmap_count(c->left) == 0 && copier_staging_empty(c);
 }
 
 bool copier_wanted(const Copier *c)
 {
     return c->copy->staging && !c->copy->off && !c->error && staging_wanted(c->copy->staging);
+}
+
+int64_t copier_rate(const Copier *c)
+{
+    return meter_rate(&c->meter, loop_now_ns());
+}
+
+int64_t copier_added_ns(const Copier *c)
+{
+    return c->added_ns;
 }
 
 void copier_set_paused(Copier *c, bool paused)
@@ -201,6 +225,8 @@ static void co_work(void *opaque)
     } else {
         co_discard_source(c, chunk);
         progress_advance(c->o.progress, chunk->moved);
+        meter_add(&c->meter, loop_now_ns(), chunk->moved);
+        c->added_ns = pace_added_ns(&c->pace, loop_now_ns());
         chunk_free(chunk);
     }
     g_free(work);

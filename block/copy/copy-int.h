@@ -8,6 +8,7 @@
 
 #include "block/copy/block-copy.h"
 #include "block/copy/pace.h"
+#include "block/copy/spill.h"
 #include "block/copy/staging.h"
 #include "util/range.h"
 
@@ -50,6 +51,11 @@ struct BlockCopy {
     SparseBitmap *lost;    /* they could not be read */
     SparseBitmap *access;  /* the frozen view may be read here */
     Staging *staging;      /* BLOCK_COPY_STAGED */
+    bool takes_single_blocks; /* the target does, without a look at what is around them */
+    Spill *spill;          /* NULL: there is none */
+    uint64_t spill_from;   /* where in staging the next batch begins */
+    bool spilling;
+    int spill_error;       /* the first one; nothing is spilled after it */
     unsigned target_flags; /* BLOCK_SERIALISING where the source is in the target's backing chain */
     bool break_guest_write;
     int64_t timeout_ns;
@@ -114,6 +120,9 @@ void copy_lose(BlockCopy *copy, uint64_t block, int error);
 
 /* Wakes those who wait for saves (save.c). */
 void copy_wake_savers(BlockCopy *copy);
+
+/* Moves blocks from staging to the spill file if that is needed (spiller.c). */
+void copy_spill_pump(BlockCopy *copy);
 
 void copy_transit_begin(BlockCopy *copy, Transit *transit, const GArray *parts);
 void copy_transit_end(Transit *transit);

@@ -15,6 +15,7 @@ typedef enum Place {
     PLACE_SOURCE,
     PLACE_ZERO,
     PLACE_STAGING,
+    PLACE_SPILL,
     PLACE_TRANSIT, /* the copier's memory, on the way to the target */
     PLACE_LOST,
     PLACE_TARGET,
@@ -30,6 +31,9 @@ static Place place_of(const BlockCopy *copy, uint64_t block)
     }
     if (copy->staging && sparse_bitmap_get(staging_held(copy->staging), block)) {
         return PLACE_STAGING;
+    }
+    if (copy->spill && sparse_bitmap_get(spill_held(copy->spill), block)) {
+        return PLACE_SPILL;
     }
     if (sparse_bitmap_get(copy->lost, block)) {
         return PLACE_LOST;
@@ -93,6 +97,20 @@ static void read_transit(const BlockCopy *copy, int64_t offset, const IoSlice *d
     }
 }
 
+/* In one block. */
+static int co_read_spilled(BlockCopy *copy, int64_t offset, const IoSlice *data)
+{
+    uint64_t block = copy_first_block(copy, offset);
+    char *buf = block_alloc(copy->source->node, copy->block_size);
+    int ret = buf ? co_spill_read(copy->spill, block, 1, buf) : -ENOMEM;
+
+    if (ret == 0) {
+        io_slice_write(data, buf + (offset - copy_block_offset(copy, block)), data->len);
+    }
+    free(buf);
+    return ret;
+}
+
 /* From where nothing more changes, or memory: then in one block, and without a yield. */
 static int co_read_place(BlockCopy *copy, Place place, int64_t offset, const IoSlice *data)
 {
@@ -103,6 +121,8 @@ static int co_read_place(BlockCopy *copy, Place place, int64_t offset, const IoS
     case PLACE_STAGING:
         read_staged(copy, offset, data);
         return 0;
+    case PLACE_SPILL:
+        return co_read_spilled(copy, offset, data);
     case PLACE_TRANSIT:
         read_transit(copy, offset, data);
         return 0;
@@ -117,8 +137,8 @@ static int co_read_place(BlockCopy *copy, Place place, int64_t offset, const IoS
 }
 
 /*
- * Overlays what is not pending any more on what was read from the source; blocks in the target are
- * left for the caller, in @later (a bit each, from @first on).  Does not yield.
+ * Overlays what is not pending any more on what was read from the source; blocks in the target or in
+ * the spill file are left for the caller, in @later (a bit each, from @first on).  Does not yield.
  */
 static int overlay(BlockCopy *copy, int64_t offset, const IoSlice *data, SparseBitmap *later)
 {
@@ -132,7 +152,7 @@ static int overlay(BlockCopy *copy, int64_t offset, const IoSlice *data, SparseB
         Place place = place_of(copy, block);
         IoSlice part = part_of(data, offset, at, bytes);
 
-        if (place == PLACE_TARGET) {
+        if (place == PLACE_TARGET || place == PLACE_SPILL) {
             sparse_bitmap_set(later, block - first, 1);
         } else if (place != PLACE_SOURCE) {
             ret = co_read_place(copy, place, at, &part);
@@ -142,7 +162,9 @@ static int overlay(BlockCopy *copy, int64_t offset, const IoSlice *data, SparseB
     return ret;
 }
 
-/* Reads the blocks of @later; what has reached the target stays there. */
+static int co_read_blocks(BlockCopy *copy, int64_t offset, const IoSlice *data);
+
+/* Reads the blocks of @later from where they are now; none of them is pending any more. */
 static int co_read_later(BlockCopy *copy, int64_t offset, const IoSlice *data,
                          const SparseBitmap *later)
 {
@@ -157,7 +179,7 @@ static int co_read_later(BlockCopy *copy, int64_t offset, const IoSlice *data,
                           copy_block_offset(copy, first + run + count));
         IoSlice part = part_of(data, offset, start, end - start);
 
-        ret = co_read_place(copy, PLACE_TARGET, start, &part);
+        ret = co_read_blocks(copy, start, &part);
     }
     return ret;
 }
@@ -174,26 +196,30 @@ static int co_read_source(BlockCopy *copy, int64_t offset, const IoSlice *data)
     return ret < 0 ? ret : co_read_later(copy, offset, data, later);
 }
 
-int co_block_copy_frozen_read(BlockCopy *copy, int64_t offset, const IoSlice *data)
+static int co_read_blocks(BlockCopy *copy, int64_t offset, const IoSlice *data)
 {
     int64_t bytes;
     int ret = 0;
 
-    if (!may_read(copy, offset, data->len)) {
-        return -EACCES;
-    }
     for (size_t done = 0; done < data->len && ret == 0; done += bytes) {
         Place place;
         IoSlice part;
 
         bytes = same_place(copy, offset + done, data->len - done, &place);
-        if (place == PLACE_STAGING || place == PLACE_TRANSIT) {
+        if (place == PLACE_STAGING || place == PLACE_SPILL || place == PLACE_TRANSIT) {
             bytes = MIN(bytes, copy->block_size - (offset + (int64_t)done) % copy->block_size);
         }
         part = io_slice_sub(data, done, bytes);
         ret = place == PLACE_SOURCE ? co_read_source(copy, offset + done, &part)
                                     : co_read_place(copy, place, offset + done, &part);
     }
+    return ret;
+}
+
+int co_block_copy_frozen_read(BlockCopy *copy, int64_t offset, const IoSlice *data)
+{
+    int ret = may_read(copy, offset, data->len) ? co_read_blocks(copy, offset, data) : -EACCES;
+
     /* The copy may have failed, or the range have been discarded, while we read. */
     return ret == 0 && !may_read(copy, offset, data->len) ? -EACCES : ret;
 }
@@ -265,6 +291,10 @@ static void forget(BlockCopy *copy, uint64_t first, uint64_t count)
     while (copy->staging && sparse_bitmap_next_set(staging_held(copy->staging), first,
                                                    first + count, &block)) {
         staging_page_free(copy->staging, staging_take(copy->staging, block));
+    }
+    while (copy->spill && sparse_bitmap_next_set(spill_held(copy->spill), first, first + count,
+                                                 &block)) {
+        spill_drop(copy->spill, block);
     }
 }
 

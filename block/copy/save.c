@@ -129,8 +129,10 @@ static int co_save_staged(Save *save)
 {
     BlockCopy *copy = save->copy;
     g_autofree struct iovec *iov = NULL;
-    int ret = co_staging_reserve(copy->staging, save->count);
+    int ret;
 
+    copy_spill_pump(copy);
+    ret = co_staging_reserve(copy->staging, save->count);
     if (ret < 0) {
         no_room(save, ret);
         return 0;

@@ -14,6 +14,8 @@
  * is taken for dead, and the backup fails rather than the guest.
  */
 #define ROOM_LIMIT_NS (INT64_C(15) * 1000000000)
+/* In a hurry: how long there may be somebody waiting. */
+#define HURRY_LIMIT_NS (INT64_C(250) * 1000000)
 
 /* A free page holds the link to the next. */
 typedef struct FreePage {
@@ -22,7 +24,9 @@ typedef struct FreePage {
 
 struct Staging {
     size_t block_size;
-    size_t capacity, used;
+    size_t capacity;
+    _Atomic size_t used;
+    int64_t room_limit_ns;
     GPtrArray *slabs;
     FreePage *free;
     GHashTable *pages; /* block + 1 to page */
@@ -31,16 +35,19 @@ struct Staging {
     CoQueue room;
     unsigned waiting;
     uint64_t waits;
-    bool stopped;
+    int64_t waiting_since; /* when waiting became more than 0 */
+    bool hurry, stopped;
 };
 
-Staging *staging_new(uint64_t n_blocks, size_t block_size, size_t max_bytes)
+Staging *staging_new(uint64_t n_blocks, size_t block_size, size_t max_bytes,
+                     int64_t room_limit_ns)
 {
     Staging *s = g_new0(Staging, 1);
 
     g_assert(max_bytes >= 2 * SLAB_BYTES && block_size <= SLAB_BYTES);
     s->block_size = block_size;
     s->capacity = max_bytes / block_size;
+    s->room_limit_ns = room_limit_ns ? room_limit_ns : ROOM_LIMIT_NS;
     s->slabs = g_ptr_array_new_with_free_func(free);
     s->pages = g_hash_table_new(NULL, NULL);
     s->held = sparse_bitmap_new(n_blocks);
@@ -64,15 +71,28 @@ static bool has_room(const Staging *s, size_t n)
     return s->capacity - s->used >= n;
 }
 
+static int64_t deadline_of(const Staging *s)
+{
+    return s->hurry ? s->waiting_since + HURRY_LIMIT_NS : loop_now_ns() + s->room_limit_ns;
+}
+
 /* Whoever has the turn.  The limit counts from the last time that any room became free. */
 static int co_wait_room(Staging *s, size_t n)
 {
     while (!s->stopped && !has_room(s, n)) {
-        if (!co_queue_wait_until(&s->room, loop_now_ns() + ROOM_LIMIT_NS)) {
+        if (!co_queue_wait_until(&s->room, deadline_of(s))) {
             return -ENOBUFS;
         }
     }
     return s->stopped ? -ECANCELED : 0;
+}
+
+void staging_set_hurry(Staging *s, bool hurry)
+{
+    if (hurry != s->hurry) {
+        s->hurry = hurry;
+        co_queue_wake_all(&s->room);
+    }
 }
 
 int co_staging_reserve(Staging *s, size_t n)
@@ -84,7 +104,9 @@ int co_staging_reserve(Staging *s, size_t n)
         s->used += n;
         return 0;
     }
-    s->waiting++;
+    if (s->waiting++ == 0) {
+        s->waiting_since = loop_now_ns();
+    }
     s->waits++;
     co_mutex_lock(&s->turn);
     ret = co_wait_room(s, n);

@@ -16,8 +16,12 @@ typedef struct Staging Staging;
 
 #define STAGING_MAX_BLOCK (1 << 20) /* bytes */
 
-/* Of a copy of @n_blocks blocks of @block_size bytes; holds at most @max_bytes (at least 2 MiB). */
-Staging *staging_new(uint64_t n_blocks, size_t block_size, size_t max_bytes);
+/*
+ * Of a copy of @n_blocks blocks of @block_size bytes; holds at most @max_bytes (at least 2 MiB).
+ * @room_limit_ns: the longest wait for room without any becoming free; 0: 15 seconds.
+ */
+Staging *staging_new(uint64_t n_blocks, size_t block_size, size_t max_bytes,
+                     int64_t room_limit_ns);
 void staging_free(Staging *s); /* nobody waits; what is held is dropped; NULL is accepted */
 
 /*
@@ -29,6 +33,12 @@ G_GNUC_WARN_UNUSED_RESULT int co_staging_reserve(Staging *s, size_t n);
 
 /* Nobody waits for room any more. */
 void staging_stop(Staging *s);
+
+/*
+ * In a hurry there is no other place for what is saved, and the target is too slow: -ENOBUFS comes
+ * as soon as somebody or other has been waiting for a quarter of a second.
+ */
+void staging_set_hurry(Staging *s, bool hurry);
 
 /* A reserved page with undefined content; NULL when out of memory (its reservation stays). */
 void *staging_page(Staging *s);
@@ -45,7 +55,7 @@ void *staging_take(Staging *s, uint64_t block);
 /* Which blocks are held: a bit each. */
 const SparseBitmap *staging_held(const Staging *s);
 
-size_t staging_used(const Staging *s);     /* pages reserved or held */
+size_t staging_used(const Staging *s);     /* pages reserved or held; any thread */
 size_t staging_capacity(const Staging *s); /* pages */
 bool staging_wanted(const Staging *s);     /* is somebody waiting for room? */
 uint64_t staging_waits(const Staging *s);  /* how often somebody had to wait so far */

@@ -120,6 +120,7 @@ BlockNode *co_cbw_open_for_job(BlockNode *source, BlockNode *target, const CbwJo
         .owner = node,
         .mode = job->staged ? BLOCK_COPY_STAGED : BLOCK_COPY_WRITE_THROUGH,
         .staging_bytes = job->staging_bytes,
+        .room_limit_ns = job->room_limit_ns,
     };
     CbwState *s;
 

@@ -17,6 +17,7 @@ typedef struct CbwJobOptions {
     bool discard_source;       /* the job discards what it has copied */
     uint64_t min_cluster_size; /* 0: the default */
     size_t staging_bytes;      /* 0: the default */
+    int64_t room_limit_ns;     /* 0: the default */
     const DirtyBitmap *bitmap; /* what to copy; NULL: all */
 } CbwJobOptions;
 

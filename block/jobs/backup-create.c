@@ -8,9 +8,14 @@
 #include "block/graph.h"
 #include "block/jobs/backup-int.h"
 #include "block/node-bitmaps.h"
+#include "block/copy/spill.h"
+#include "block/scratch-dir.h"
 #include "util/error.h"
 
 #define DEFAULT_WORKERS 64
+#define STAGING_LEAST (INT64_C(2) << 20)
+#define STAGING_MOST (INT64_C(1) << 40)
+#define SPILL_LEAST ((int64_t)SPILL_EXTENT)
 
 /* The arguments with their defaults put in. */
 typedef struct BackupPlan {
@@ -21,6 +26,7 @@ typedef struct BackupPlan {
     DirtyBitmap *bitmap;
     int64_t max_workers, max_chunk;
     uint64_t min_cluster_size;
+    uint64_t staging_bytes, spill_bytes;
 } BackupPlan;
 
 bool backup_find_nodes(const BlockdevBackup *args, BlockNode **source, BlockNode **target,
@@ -138,6 +144,29 @@ static bool plan_perf(BackupPlan *plan, GError **errp)
     return true;
 }
 
+static bool plan_staging(BackupPlan *plan, GError **errp)
+{
+    const BlockdevBackup *a = plan->args;
+
+    plan->staging_bytes = a->has_staging_size ? a->staging_size : 0;
+    plan->spill_bytes = a->has_staging_file_size ? a->staging_file_size : SPILL_DEFAULT_BYTES;
+    if (a->has_staging_size &&
+        (plan->staging_bytes < STAGING_LEAST || plan->staging_bytes > STAGING_MOST)) {
+        return tm_error_set(errp, "staging-size must be between %" PRId64 " and %" PRId64,
+                            STAGING_LEAST, STAGING_MOST);
+    }
+    if (plan->spill_bytes > INT64_MAX) {
+        return tm_error_set(errp, "staging-file-size too large: %" PRIu64 " > %" PRId64,
+                            plan->spill_bytes, INT64_MAX);
+    }
+    if (a->staging_file && a->sync == MIRROR_SYNC_MODE_NONE) {
+        return tm_error_set(errp, "staging-file makes no sense with sync mode 'none'");
+    }
+    return !a->staging_file || plan->spill_bytes >= SPILL_LEAST ||
+           tm_error_set(errp, "With staging-file, staging-file-size must be at least %" PRId64,
+                        SPILL_LEAST);
+}
+
 /* After the bitmap, as in QEMU. */
 static bool check_sizes(const BackupPlan *plan, GError **errp)
 {
@@ -153,6 +182,16 @@ static bool check_sizes(const BackupPlan *plan, GError **errp)
 
 /* --- set-up --- */
 
+/* The file that the user names; -1: none. */
+static bool co_open_spill(const BackupPlan *plan, int *fd, GError **errp)
+{
+    const char *path = plan->args->staging_file;
+
+    *fd = path ? co_scratch_file_named(path) : -1;
+    return !path || *fd >= 0 ||
+           tm_error_set_errno(errp, -*fd, "Could not open the staging file '%s'", path);
+}
+
 static BlockNode *co_insert_filter(const BackupPlan *plan, GError **errp)
 {
     CbwJobOptions options = {
@@ -161,6 +200,9 @@ static BlockNode *co_insert_filter(const BackupPlan *plan, GError **errp)
         .discard_source = plan->args->has_discard_source && plan->args->discard_source,
         .min_cluster_size = plan->min_cluster_size,
         .bitmap = plan->sync == MIRROR_SYNC_MODE_BITMAP ? plan->bitmap : NULL,
+        .staging_bytes = plan->staging_bytes,
+        .room_limit_ns = plan->args->has_staging_timeout
+                             ? (int64_t)plan->args->staging_timeout * 1000000000 : 0,
     };
     BlockNode *filter = co_cbw_open_for_job(plan->source, plan->target, &options, errp);
 
@@ -231,6 +273,7 @@ static void set_copier(BackupJob *b, const BackupPlan *plan)
         .copy = b->copy,
         .max_workers = plan->max_workers,
         .max_chunk = plan->max_chunk,
+        .least_speed = MIN(a->has_min_speed ? a->min_speed : 0, INT64_MAX),
         .compress = a->has_compress && a->compress,
         .discard_source = a->has_discard_source && a->discard_source,
         .only_allocated = plan->sync == MIRROR_SYNC_MODE_TOP && has_backing(plan->source),
@@ -259,6 +302,7 @@ static BlockJob *co_set_up(const BackupPlan *plan, JobTxn *txn, GError **errp)
 {
     BlockNode *filter = co_insert_filter(plan, errp);
     BackupJob *b = NULL;
+    int spill_fd;
 
     if (!filter) {
         return NULL;
@@ -267,7 +311,7 @@ static BlockJob *co_set_up(const BackupPlan *plan, JobTxn *txn, GError **errp)
         co_remove_filter(filter);
         return NULL;
     }
-    if (!co_add_nodes(b, filter, plan->target, errp)) {
+    if (!co_add_nodes(b, filter, plan->target, errp) || !co_open_spill(plan, &spill_fd, errp)) {
         co_block_job_drop_nodes(&b->block);
         job_discard(&b->block.job);
         co_remove_filter(filter);
@@ -275,6 +319,9 @@ static BlockJob *co_set_up(const BackupPlan *plan, JobTxn *txn, GError **errp)
     }
     b->filter = filter;
     b->copy = cbw_node_copy(filter);
+    if (block_copy_is_staged(b->copy) && plan->spill_bytes >= SPILL_LEAST) {
+        block_copy_spill_to(b->copy, plan->spill_bytes, spill_fd);
+    }
     set_copier(b, plan);
     return &b->block;
 }
@@ -287,7 +334,7 @@ BlockJob *co_backup_prepare(const BlockdevBackup *args, JobTxn *txn, GError **er
     g_assert(control_locked_by_me());
     if (!backup_find_nodes(args, &plan.source, &plan.target, errp) || !plan_sync(&plan, errp) ||
         !plan_bitmap(&plan, errp) || !check_nodes(&plan, errp) || !plan_perf(&plan, errp) ||
-        !freeze_bitmap(&plan, errp)) {
+        !plan_staging(&plan, errp) || !freeze_bitmap(&plan, errp)) {
         return NULL;
     }
     if (check_sizes(&plan, errp)) {

@@ -9,8 +9,10 @@
 #include "block/jobs/backup-int.h"
 
 #include <errno.h>
+#include <inttypes.h>
 
 #include "block/graph.h"
+#include "util/error.h"
 
 /* Between attempts that fail with "ignore", so that a dead device is not asked all the time. */
 #define RETRY_NS (INT64_C(100) * 1000000)
@@ -46,6 +48,7 @@ void backup_notify(void *opaque)
     if (block_copy_stopped(b->copy)) {
         job_end_pause(job);
     }
+    backup_tell_spill(b);
     job_kick(job);
     if (b->block.user) {
         block_user_drain_progress(b->block.user);
@@ -217,6 +220,18 @@ static void co_give_up(BackupJob *b, int ret)
     }
 }
 
+/* QEMU has no words for this one. */
+static void explain(const BackupJob *b, GError **errp)
+{
+    BlockCopyUse use = block_copy_use(b->copy);
+
+    tm_error_set(errp, "The guest of node '%s' writes faster than its old data can be put away: "
+                 "%" PRId64 " MiB of staging memory%s are full and the target does not keep up "
+                 "(see staging-file, staging-file-size and staging-timeout of blockdev-backup)",
+                 b->source->name, use.staging_size >> 20,
+                 use.spill_size ? " and the staging file" : "");
+}
+
 static int co_backup_run(Job *job, GError **errp)
 {
     BackupJob *b = backup_of(job);
@@ -229,6 +244,9 @@ static int co_backup_run(Job *job, GError **errp)
         co_give_up(b, ret);
     } else {
         progress_set_remaining(&job->progress, 0);
+    }
+    if (ret == -ENOBUFS) {
+        explain(b, errp);
     }
     return ret;
 }

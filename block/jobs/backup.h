@@ -21,6 +21,9 @@ bool backup_find_nodes(const BlockdevBackup *args, BlockNode **source, BlockNode
  */
 BlockJob *co_backup_prepare(const BlockdevBackup *args, JobTxn *txn, GError **errp);
 
+/* Member x-backup of query-jobs, where the job is a backup. */
+void backup_add_info(const Job *job, JobInfo *info);
+
 /* The whole of the command. Takes the control lock. */
 bool co_backup_start(const BlockdevBackup *args, GError **errp);
 

@@ -23,6 +23,11 @@ def job(d, id='j'):
     return next((j for j in d.cmd('query-jobs') if j['id'] == id), None)
 
 
+def plain_job(d, id='j'):
+    """The same without what only tidemarkd tells."""
+    return {k: v for k, v in job(d, id).items() if not k.startswith('x-')}
+
+
 def block_job(d, id='j'):
     """The job's entry in query-block-jobs, or None."""
     return next((j for j in d.cmd('query-block-jobs') if j['device'] == id), None)
