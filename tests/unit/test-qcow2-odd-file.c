@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The qcow2 driver on a file that behaves as it may, but seldom does: its discards leave rubbish,
- * and a write of the header takes long.
+ * and a write of the header takes long.  And on a table cache without room.
  */
 #include <glib/gstdio.h>
 #include <inttypes.h>
@@ -238,6 +238,74 @@ static void co_two_headers(void *opaque)
     control_unlock();
 }
 
+/* --- a cache without room ----------------------------------------------------------------- */
+
+typedef struct Lookup {
+    Qcow2Cache *cache;
+    CoMutex *lock; /* NULL: without */
+    Qcow2Table *table;
+    int ret;
+    bool done;
+} Lookup;
+
+static void co_lookup(void *opaque)
+{
+    Lookup *lookup = opaque;
+
+    if (lookup->lock) {
+        co_mutex_lock(lookup->lock);
+    }
+    lookup->ret = co_qcow2_cache_get(lookup->cache, 3072, &lookup->table);
+    if (lookup->lock) {
+        co_mutex_unlock(lookup->lock);
+    }
+    lookup->done = true;
+}
+
+/* A third table while the two entries are pinned: what comes of it when there is room again. */
+static int co_wait_for_room(Qcow2Cache *cache, CoMutex *lock)
+{
+    Lookup lookup = { .cache = cache, .lock = lock };
+    Qcow2Table *first, *second;
+
+    g_assert_cmpint(co_qcow2_cache_get(cache, 1024, &first), ==, 0);
+    g_assert_cmpint(co_qcow2_cache_get(cache, 2048, &second), ==, 0);
+    co_start(co_lookup, &lookup);
+    co_sleep_ns(1000 * 1000);
+    g_assert_false(lookup.done);
+    qcow2_cache_put(cache, first);
+    while (!lookup.done) {
+        co_sleep_ns(1000 * 1000);
+    }
+    if (lookup.ret == 0) {
+        qcow2_cache_put(cache, lookup.table);
+    }
+    qcow2_cache_put(cache, second);
+    return lookup.ret;
+}
+
+/* Without the lock the table may be elsewhere after a wait: the caller has to look. */
+static void co_no_room(void *opaque)
+{
+    g_autofree char *path = make_qcow2("cluster_size=4k", 4096 * KIB);
+    BlockNode *node;
+    Qcow2Cache *cache;
+    TestUser user;
+
+    co_control_lock();
+    node = co_open_json("{'driver': 'qcow2', 'node-name': 'disk', "
+                        "'file': {'driver': 'file', 'filename': '%s'}}", path);
+    co_use(&user, node);
+    cache = qcow2_cache_new(node, QCOW2_AREA_ACTIVE_L2, 2, 1024);
+    g_assert_cmpint(co_wait_for_room(cache, NULL), ==, -EAGAIN);
+    g_assert_cmpint(co_wait_for_room(cache, &qcow2_state(node)->lock), ==, 0);
+    qcow2_cache_free(cache);
+    co_block_user_free(user.user);
+    co_block_node_unref(node);
+    control_unlock();
+    g_unlink(path);
+}
+
 static void co_body(void *opaque)
 {
     CoFn *fn = (CoFn *)opaque;
@@ -262,5 +330,6 @@ int main(int argc, char **argv)
     block_driver_register(&odd_driver);
     g_test_add_data_func("/qcow2-odd-file/raw-data-file", co_raw_data_file, run);
     g_test_add_data_func("/qcow2-odd-file/two-headers", co_two_headers, run);
+    g_test_add_data_func("/qcow2-odd-file/no-room", co_no_room, run);
     return g_test_run();
 }
