@@ -15,20 +15,23 @@ static void add_node(GPtrArray *found, GHashTable *seen, BlockNode *node)
     }
 }
 
+static void add_children(GPtrArray *found, GHashTable *seen, const GPtrArray *edges)
+{
+    for (unsigned i = 0; i < edges->len; i++) {
+        add_node(found, seen, ((BlockChild *)edges->pdata[i])->node);
+    }
+}
+
 static void add_neighbours(GPtrArray *found, GHashTable *seen, const BlockNode *node)
 {
-    for (unsigned i = 0; i < node->children->len; i++) {
-        add_node(found, seen, ((BlockChild *)node->children->pdata[i])->node);
-    }
+    add_children(found, seen, node->children);
     for (unsigned i = 0; i < node->parents->len; i++) {
         BlockChild *edge = node->parents->pdata[i];
 
         if (edge->parent) {
             add_node(found, seen, edge->parent);
-            continue;
-        }
-        for (unsigned j = 0; j < edge->user->children->len; j++) {
-            add_node(found, seen, ((BlockChild *)edge->user->children->pdata[j])->node);
+        } else {
+            add_children(found, seen, edge->user->children);
         }
     }
 }
@@ -64,17 +67,24 @@ GPtrArray *block_graph_users(const GPtrArray *nodes)
     return users;
 }
 
+/* The set of @top and all nodes below it, each looked at once however many ways lead there. */
+static GHashTable *nodes_below(const BlockNode *top)
+{
+    GHashTable *seen = g_hash_table_new(NULL, NULL);
+    g_autoptr(GPtrArray) found = g_ptr_array_new();
+
+    add_node(found, seen, (BlockNode *)top);
+    for (unsigned i = 0; i < found->len; i++) {
+        add_children(found, seen, ((const BlockNode *)found->pdata[i])->children);
+    }
+    return seen;
+}
+
 bool block_graph_is_below(const BlockNode *top, const BlockNode *node)
 {
-    if (top == node) {
-        return true;
-    }
-    for (unsigned i = 0; i < top->children->len; i++) {
-        if (block_graph_is_below(((BlockChild *)top->children->pdata[i])->node, node)) {
-            return true;
-        }
-    }
-    return false;
+    g_autoptr(GHashTable) below = nodes_below(top);
+
+    return g_hash_table_contains(below, node);
 }
 
 /* --- depth -------------------------------------------------------------------------------- */
@@ -157,12 +167,13 @@ static bool move_edges(GPtrArray *edges, BlockNode *from, BlockNode *to, GError 
 static GPtrArray *edges_to_move(BlockNode *filter, BlockNode *node,
                                 bool (*keep)(BlockChild *edge, void *opaque), void *opaque)
 {
+    g_autoptr(GHashTable) below = nodes_below(filter);
     GPtrArray *edges = g_ptr_array_new();
 
     for (unsigned i = 0; i < node->parents->len; i++) {
         BlockChild *edge = node->parents->pdata[i];
 
-        if (!(edge->parent && block_graph_is_below(filter, edge->parent)) &&
+        if (!(edge->parent && g_hash_table_contains(below, edge->parent)) &&
             !(keep && keep(edge, opaque))) {
             g_ptr_array_add(edges, edge);
         }

@@ -6,6 +6,7 @@
  * that nothing may be freed.
  */
 #include "block/drivers/qcow2/check-int.h"
+#include "util/range.h"
 
 #include <errno.h>
 #include <string.h>
@@ -15,6 +16,7 @@
 #define MAX_BITMAP_BYTES (INT64_C(1) << 29)
 #define MAX_NAME 1023
 #define FLAG_IN_USE 1u
+#define FLAG_EXTRA_COMPATIBLE 4u /* extra data may be kept as it is, unknown */
 #define KNOWN_FLAGS 7u
 #define TABLE_RESERVED UINT64_C(0xff000000000001fe)
 
@@ -54,11 +56,16 @@ static bool is_long_enough(const Qcow2Checker *c, const Bitmap *b)
     return bytes <= MAX_BITMAP_BYTES && ((b->flags & FLAG_IN_USE) || granules <= bytes * 8);
 }
 
+static bool is_kept(const Bitmap *b)
+{
+    return b->extra_len == 0 || (b->flags & FLAG_EXTRA_COMPATIBLE);
+}
+
 static bool is_sane(const Qcow2Checker *c, const Bitmap *b)
 {
     return b->table_entries && b->table_entries <= MAX_TABLE_ENTRIES && b->table_offset > 0 &&
            qcow2_in_cluster(c->s, b->table_offset) == 0 && !(b->flags & ~KNOWN_FLAGS) &&
-           b->name_len && b->name_len <= MAX_NAME && b->type == 1 && b->extra_len == 0 &&
+           b->name_len && b->name_len <= MAX_NAME && b->type == 1 && is_kept(b) &&
            b->granularity_bits >= 9 && b->granularity_bits <= 31 && is_long_enough(c, b);
 }
 
@@ -124,7 +131,7 @@ static int co_walk_directory(Qcow2Checker *c, int64_t at, int64_t end, uint32_t 
         if (ret == 1 || !is_sane(c, &b)) {
             return bad_directory(c);
         }
-        at += (ENTRY_BYTES + b.name_len + 7) & ~7;
+        at += align_up(ENTRY_BYTES + (int64_t)b.extra_len + b.name_len, 8);
         if (at > end) {
             return bad_directory(c);
         }

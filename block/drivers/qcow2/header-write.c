@@ -166,7 +166,8 @@ bool qcow2_header_encode(const Qcow2Header *h, uint8_t *buf, size_t len, GError 
     return true;
 }
 
-int co_qcow2_header_write(BlockNode *node)
+/* As it is now. */
+static int co_write_encoded(BlockNode *node)
 {
     Qcow2State *s = qcow2_state(node);
     uint8_t *buf = block_alloc(node->file->node, s->cluster_size);
@@ -182,8 +183,29 @@ int co_qcow2_header_write(BlockNode *node)
         free(buf);
         return -ENOSPC;
     }
-    ret = co_qcow2_write_meta(node, QCOW2_AREA_HEADER, 0, buf, s->cluster_size);
+    ret = co_qcow2_file_grow(node, s->cluster_size);
+    if (ret == 0) {
+        ret = co_block_write_buf(node->file, 0, buf, s->cluster_size, 0);
+    }
     free(buf);
+    return ret;
+}
+
+/*
+ * One write at a time, encoded when its turn has come: who sets the corrupt bit may not have the
+ * state's lock, and no older header may land on top of that bit.  (The overlap check, which may set
+ * it, comes before.)
+ */
+int co_qcow2_header_write(BlockNode *node)
+{
+    Qcow2State *s = qcow2_state(node);
+    int ret = co_qcow2_check_overlap(node, QCOW2_AREA_HEADER, 0, s->cluster_size);
+
+    if (ret == 0) {
+        co_mutex_lock(&s->header_writing);
+        ret = co_write_encoded(node);
+        co_mutex_unlock(&s->header_writing);
+    }
     return ret;
 }
 
@@ -201,16 +223,21 @@ void co_qcow2_header_take_back(BlockNode *node)
     }
 }
 
-static int co_set_incompatible(BlockNode *node, uint64_t bits)
+static bool is_dirty(const BlockNode *node)
+{
+    return qcow2_state(node)->header.incompatible & QCOW2_DIRTY;
+}
+
+/* The other bits are left alone: the corrupt bit may be set meanwhile. */
+static int co_flip_dirty(BlockNode *node)
 {
     Qcow2State *s = qcow2_state(node);
-    uint64_t old = s->header.incompatible;
     int ret;
 
-    s->header.incompatible = bits;
+    s->header.incompatible ^= QCOW2_DIRTY;
     ret = co_qcow2_header_commit(node);
     if (ret < 0) {
-        s->header.incompatible = old;
+        s->header.incompatible ^= QCOW2_DIRTY;
         co_qcow2_header_take_back(node);
     }
     return ret;
@@ -218,17 +245,14 @@ static int co_set_incompatible(BlockNode *node, uint64_t bits)
 
 int co_qcow2_mark_dirty(BlockNode *node)
 {
-    uint64_t bits = qcow2_state(node)->header.incompatible;
-
-    return bits & QCOW2_DIRTY ? 0 : co_set_incompatible(node, bits | QCOW2_DIRTY);
+    return is_dirty(node) ? 0 : co_flip_dirty(node);
 }
 
 int co_qcow2_mark_clean(BlockNode *node)
 {
-    uint64_t bits = qcow2_state(node)->header.incompatible;
     int ret;
 
-    if (!(bits & QCOW2_DIRTY)) {
+    if (!is_dirty(node)) {
         return 0;
     }
     ret = co_qcow2_write_metadata(node);
@@ -238,5 +262,5 @@ int co_qcow2_mark_clean(BlockNode *node)
     if (ret == 0) {
         ret = co_qcow2_flush_files(node);
     }
-    return ret < 0 ? ret : co_set_incompatible(node, bits & ~QCOW2_DIRTY);
+    return ret < 0 ? ret : co_flip_dirty(node);
 }

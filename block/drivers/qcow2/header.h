@@ -81,7 +81,8 @@ bool qcow2_header_encode(const Qcow2Header *header, uint8_t *buf, size_t len, GE
 
 /*
  * Writes the node's header (state->header) to the file as one write, not flushed.  The state's
- * lock is held, or nobody else uses the node yet.
+ * lock is held, or nobody else uses the node yet; but for the corrupt bit, which anybody may set
+ * and write.
  */
 G_GNUC_WARN_UNUSED_RESULT int co_qcow2_header_write(BlockNode *node);
 

@@ -123,7 +123,10 @@ static void send_event(BlockNode *node, bool fatal, int64_t offset, int64_t byte
     qmp_event_block_image_corrupted(&event);
 }
 
-/* The corrupt bit is set around the caches: nothing else that is in memory is written any more. */
+/*
+ * The corrupt bit is set around the caches: nothing else that is in memory is written any more.
+ * With s->lock or without (qcow2.h).
+ */
 static void co_set_corrupt_bit(BlockNode *node)
 {
     Qcow2State *s = qcow2_state(node);

@@ -12,8 +12,10 @@
  *   create       new images                              qcow2        opening, options, closing
  *
  * Locks.  Everything is on node->loop.  s->lock covers every change of metadata (L1, L2, refcounts,
- * header) and the writing of it.  Reading the map needs no lock: entries change in one step without
- * a yield.  Data is read and written without the lock.
+ * header) and the writing of it; only the corrupt bit is set and written without it, by a reader
+ * that finds damage, since it may have a table pinned that a holder waits for.  Reading the map
+ * needs no lock: entries change in one step without a yield.  Data is read and written without the
+ * lock.
  *
  * Order on disk (what makes kill -9 and power loss harmless: at worst leaks).
  *   O1  a cluster's refcount is on disk before anything that refers to it (L2 entry, L1 entry …);
@@ -103,6 +105,7 @@ typedef struct Qcow2State {
     uint64_t csize_mask, coffset_mask;
 
     CoMutex lock;
+    CoMutex header_writing; /* header-write.c; taken last */
 
     /* The active L1 table, host byte order; header.l1_size entries.  map.h */
     uint64_t *l1;

@@ -106,7 +106,7 @@ void co_qcow2_free_any(BlockNode *node, uint64_t l2_entry, Qcow2Discard type)
     int64_t offset = l2_entry & QCOW2_OFFSET_MASK, bytes = s->cluster_size;
 
     if (s->external_data) {
-        if (offset && s->discard_passthrough[type]) {
+        if (!s->raw_external && s->discard_passthrough[type]) {
             (void)!co_block_discard(s->data, offset, bytes);
         }
         return;

@@ -147,6 +147,34 @@ int co_qcow2_refcount_get(BlockNode *node, int64_t cluster, uint64_t *refcount)
     return ret;
 }
 
+int64_t co_qcow2_used_end(BlockNode *node, int64_t end)
+{
+    Qcow2State *s = qcow2_state(node);
+    int64_t per_block = INT64_C(1) << s->refblock_bits, start;
+
+    for (end = MIN(end, s->refcount_table_size * per_block); end > 0; end = start) {
+        Qcow2Table *block;
+
+        start = align_down(end - 1, per_block);
+        if (co_qcow2_refblock_get(node, start, &block) < 0) {
+            return end;
+        }
+        if (!block) {
+            continue;
+        }
+        while (end > start && qcow2_refcount_entry(block->data, s->refcount_bits,
+                                                   index_in_block(s, end - 1)) == 0) {
+            end--;
+        }
+        qcow2_cache_put(s->refcount_cache, block);
+        if (end > start) {
+            return end;
+        }
+        co_pass();
+    }
+    return 0;
+}
+
 /* --- changing ----------------------------------------------------------------------------- */
 
 static bool lazy(const Qcow2State *s)

@@ -19,6 +19,12 @@ G_GNUC_WARN_UNUSED_RESULT int co_qcow2_refcount_get(BlockNode *node, int64_t clu
                                                     uint64_t *refcount);
 
 /*
+ * The number behind the last cluster before number @end that is in use; what cannot be looked at
+ * counts as used.  Goes block by block, and lets others run.  Lock held.
+ */
+int64_t co_qcow2_used_end(BlockNode *node, int64_t end);
+
+/*
  * The refcount block of cluster number @cluster, pinned; NULL where there is none (all its counts
  * are 0).
  */

@@ -84,14 +84,11 @@ static int co_shrink(BlockNode *node, int64_t size, GError **errp)
 static void co_cut_tail(BlockNode *node)
 {
     Qcow2State *s = qcow2_state(node);
-    int64_t end = align_up(s->file_used, s->cluster_size) >> s->cluster_bits;
-    uint64_t count = 0;
+    int64_t end;
 
     co_mutex_lock(&s->lock);
-    while (end > 1 && co_qcow2_refcount_get(node, end - 1, &count) == 0 && count == 0) {
-        end--;
-    }
-    end <<= s->cluster_bits;
+    end = co_qcow2_used_end(node, units_covering(s->file_used, s->cluster_size));
+    end = MAX(end, 1) << s->cluster_bits;
     if (end < node->file->node->size &&
         co_block_truncate(node->file, end, false, PREALLOC_MODE_OFF, NULL)) {
         s->file_used = s->fresh_from = end;

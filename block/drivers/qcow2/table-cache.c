@@ -289,13 +289,18 @@ void *qcow2_cache_find(Qcow2Cache *cache, int64_t offset)
     return t->data;
 }
 
+static bool has_lock(const Qcow2Cache *cache)
+{
+    return qcow2_state(cache->node)->lock.owner == co_self();
+}
+
 /* Writes the cache to make entries clean: with the lock, whether the caller has it or not. */
 static int co_write_for_room(Qcow2Cache *cache)
 {
     CoMutex *lock = &qcow2_state(cache->node)->lock;
     int ret;
 
-    if (lock->owner == co_self()) {
+    if (has_lock(cache)) {
         return co_qcow2_cache_write(cache);
     }
     co_mutex_lock(lock);
@@ -387,33 +392,35 @@ static int co_load(Qcow2Cache *cache, Qcow2Table *t)
     return ret;
 }
 
-/* The entry as it is in the cache, waiting for one that is being loaded; NULL: not cached. */
-static Qcow2Table *co_lookup_loaded(Qcow2Cache *cache, int64_t offset)
+/* -EAGAIN: it had to wait, for room or for one who loads the table; nothing is pinned. */
+static int co_try_get(Qcow2Cache *cache, int64_t offset, Qcow2Table **table)
 {
-    Qcow2Table *t;
+    Qcow2Table *t = lookup(cache, offset);
+    int ret;
 
-    while ((t = lookup(cache, offset)) && t->loading) {
-        co_queue_wait(&cache->changed);
+    if (!t) {
+        ret = co_take_entry(cache, offset, table);
+        return ret < 0 ? ret : co_load(cache, *table);
     }
-    return t;
+    if (t->loading) {
+        co_queue_wait(&cache->changed);
+        return -EAGAIN;
+    }
+    t->pins++;
+    touch(cache, t);
+    *table = t;
+    return 0;
 }
 
 int co_qcow2_cache_get(Qcow2Cache *cache, int64_t offset, Qcow2Table **table)
 {
     int ret;
 
+    /* With the lock the table is still at @offset after a wait; without it, that is not known. */
     do {
-        Qcow2Table *t = co_lookup_loaded(cache, offset);
-
-        if (t) {
-            t->pins++;
-            touch(cache, t);
-            *table = t;
-            return 0;
-        }
-        ret = co_take_entry(cache, offset, table);
-    } while (ret == -EAGAIN);
-    return ret < 0 ? ret : co_load(cache, *table);
+        ret = co_try_get(cache, offset, table);
+    } while (ret == -EAGAIN && has_lock(cache));
+    return ret;
 }
 
 int co_qcow2_cache_get_new(Qcow2Cache *cache, int64_t offset, Qcow2Table **table)

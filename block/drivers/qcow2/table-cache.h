@@ -47,7 +47,8 @@ void *qcow2_cache_find(Qcow2Cache *cache, int64_t offset);
 
 /*
  * Pins the table at @offset, reading it where needed; release with qcow2_cache_put().  -EAGAIN
- * where it was forgotten while it was read (only without the lock: look again where it is now).
+ * (only without the lock): it had to wait, and the table may have been moved or freed meanwhile;
+ * look again where it is now.
  */
 G_GNUC_WARN_UNUSED_RESULT int co_qcow2_cache_get(Qcow2Cache *cache, int64_t offset,
                                                  Qcow2Table **table);

@@ -12,7 +12,8 @@
  *
  * Write-zeroes sets the zero flag (or the subclusters' zero bits), and keeps the room in the file
  * unless it may be unmapped.  Discard gives up the room; what was there reads as zeroes, also
- * where a backing file would show through.
+ * where a backing file would show through.  A raw data file (QCOW2_RAW_DATA_FILE) is the disk at
+ * any time: both write zeroes to it first, a discard only where that takes no buffers.
  */
 #include "block/drivers/qcow2/alloc.h"
 #include "block/drivers/qcow2/io.h"
@@ -34,9 +35,9 @@ typedef struct Change {
     int (*make)(const struct Change *c, Qcow2Entry old, int64_t guest, int64_t from, int64_t to,
                 Qcow2Entry *new, bool *release);
     int64_t offset, end; /* guest bytes */
-    unsigned flags;      /* of write-zeroes */
+    unsigned flags;      /* of write-zeroes, to a raw data file in any case */
     Qcow2Discard type;
-    bool full;
+    bool full;           /* nothing stays: the disk gets shorter */
     bool zero; /* a write-zeroes, however it is done */
 } Change;
 
@@ -232,21 +233,23 @@ static int co_round_out(Change *c)
     return 0;
 }
 
-/* A raw data file must hold the zeroes itself. */
+/*
+ * A raw data file must hold the zeroes itself.  (It is never discarded: that may leave anything.)
+ */
 static int co_zero_raw_file(const Change *c)
 {
     const Qcow2State *s = qcow2_state(c->node);
     int64_t end = MIN(c->end, s->data->node->size);
 
-    return !s->raw_external || c->offset >= end
+    return !s->raw_external || c->full || c->offset >= end
                ? 0
                : co_block_write_zeroes(s->data, c->offset, end - c->offset,
                                        c->flags & (BLOCK_MAY_UNMAP | BLOCK_NO_FALLBACK));
 }
 
-static int co_prepare_zero(Change *c)
+static int co_prepare(Change *c)
 {
-    int ret = co_round_out(c);
+    int ret = c->zero ? co_round_out(c) : 0;
 
     return ret < 0 ? ret : co_zero_raw_file(c);
 }
@@ -255,16 +258,14 @@ static int co_change(Change *c)
 {
     Qcow2State *s = qcow2_state(c->node);
     Qcow2Allocation a = { .guest = qcow2_cluster_start(s, c->offset) };
-    int ret = 0;
+    int ret;
 
     if (c->offset >= c->end) {
         return 0;
     }
     a.bytes = qcow2_cluster_end(s, c->end) - a.guest;
     co_qcow2_allocation_begin(s, &a);
-    if (c->zero) {
-        ret = co_prepare_zero(c);
-    }
+    ret = co_prepare(c);
     while (c->offset < c->end && ret == 0) {
         int64_t end;
 
@@ -298,9 +299,10 @@ int co_qcow2_zero_clusters(BlockNode *node, int64_t offset, int64_t bytes, unsig
 int co_qcow2_discard_clusters(BlockNode *node, int64_t offset, int64_t bytes, Qcow2Discard type,
                               bool full)
 {
+    bool pass = qcow2_state(node)->discard_passthrough[type];
     Change c = {
         .node = node, .make = make_discarded, .offset = offset, .end = offset + bytes,
-        .type = type, .full = full,
+        .flags = BLOCK_NO_FALLBACK | (pass ? BLOCK_MAY_UNMAP : 0), .type = type, .full = full,
     };
 
     return co_change(&c);
