@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* One piece of the copier's work; see chunk.h. */
 #include "block/copy/chunk.h"
+#include "io/co-parallel.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
+/* Parts of one chunk that are written at the same time. */
+#define PARALLEL_PARTS 4
 /* How much of staging leaves at once. */
 #define LEAVE_BLOCKS 16
 /* A long run of zeroes is written in requests of this size. */
@@ -41,7 +44,7 @@ static void add_part(Chunk *chunk, int64_t offset, int64_t bytes, const char *da
 {
     CopyPart *last = chunk->parts->len
                           ? &g_array_index(chunk->parts, CopyPart, chunk->parts->len - 1) : NULL;
-    CopyPart part = { offset, bytes, data };
+    CopyPart part = { offset, bytes, data, false };
 
     chunk->moved += bytes;
     if (last && last->offset + last->bytes == offset && !last->data == !data &&
@@ -257,24 +260,49 @@ static int co_write_part(Chunk *chunk, const CopyPart *part, unsigned flags)
                               flags | copy->target_flags);
 }
 
+/* The next part that is not in the target; NULL: there is none. */
+static CopyPart *take_part(Chunk *chunk)
+{
+    while (chunk->next_part < chunk->parts->len) {
+        CopyPart *part = &g_array_index(chunk->parts, CopyPart, chunk->next_part++);
+
+        if (!part->written) {
+            return part;
+        }
+    }
+    return NULL;
+}
+
+/* A copy that was stopped writes nothing more: its user waits for what is in flight. */
+static int co_write_next(void *opaque)
+{
+    Chunk *chunk = opaque;
+    CopyPart *part = chunk->copy->off ? NULL : take_part(chunk);
+    int ret;
+
+    if (!part) {
+        return chunk->copy->off ? -ECANCELED : 0;
+    }
+    ret = co_write_part(chunk, part, chunk->write_flags);
+    part->written = ret == 0;
+    return ret < 0 ? ret : 1;
+}
+
 int co_chunk_write(Chunk *chunk, unsigned write_flags)
 {
-    int ret = 0;
-
     chunk->is_read = false;
-    while (ret == 0 && chunk->written < chunk->parts->len) {
-        ret = co_write_part(chunk, &g_array_index(chunk->parts, CopyPart, chunk->written),
-                            write_flags);
-        chunk->written += ret == 0;
-    }
-    return ret;
+    chunk->write_flags = write_flags;
+    chunk->next_part = 0;
+    return co_in_parallel(PARALLEL_PARTS, co_write_next, chunk);
 }
 
 void chunk_mark_rest(const Chunk *chunk, DirtyBitmap *bitmap)
 {
-    for (unsigned i = chunk->written; i < chunk->parts->len; i++) {
+    for (unsigned i = 0; i < chunk->parts->len; i++) {
         const CopyPart *part = &g_array_index(chunk->parts, CopyPart, i);
 
-        dirty_bitmap_set(bitmap, part->offset, part->bytes);
+        if (!part->written) {
+            dirty_bitmap_set(bitmap, part->offset, part->bytes);
+        }
     }
 }

@@ -24,7 +24,8 @@ typedef struct Chunk {
     size_t buf_len;
     SparseBitmap *fetched; /* its blocks that were read back from the spill file, or NULL */
     GArray *parts;      /* of CopyPart */
-    unsigned written;   /* parts that are in the target */
+    unsigned next_part; /* the first that nobody writes yet */
+    unsigned write_flags;
     int64_t moved;      /* bytes that count as progress */
     Transit transit;
 } Chunk;

@@ -24,6 +24,7 @@ typedef struct CopyBuffer CopyBuffer;
 typedef struct CopyPart {
     int64_t offset, bytes; /* whole blocks, but for the end of the disk */
     const char *data;      /* NULL: zeroes */
+    bool written;          /* it is in the target */
 } CopyPart;
 
 /*
