@@ -73,6 +73,7 @@ class Row:
     measure: Callable
     limit: Callable = lambda bench: {}
     needs_disks: bool = True
+    needs_more: bool = False            # disks than two
     needs_real: bool = False
     title: str = ''                     # of the plot of a row that notes how its guest fared
 
@@ -87,7 +88,7 @@ class Bench:
     merges: int = 0
     bits: int = 0
     scratch: object = None              # where a backup may put what the guest overwrites
-    more: object = None                 # gives further disks like the two
+    more: object = None                 # further disks like the two
     real: object = None                 # a source and a target in files of a real disk
     notes: Notes = field(default_factory=Notes)
     verify: bool = False                # the first run of a daemon also looks at what it has copied
