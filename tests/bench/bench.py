@@ -15,19 +15,12 @@ import tempfile
 _TESTS = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
 sys.path.insert(0, os.path.join(_TESTS, 'qemu-iotests'))
 
-from lib import MiB                     # noqa: E402
-
 import machine                          # noqa: E402
 import options                          # noqa: E402
+import plot                             # noqa: E402
 import table                            # noqa: E402
-from disks import Disks, NoRoom         # noqa: E402
-from images import Images               # noqa: E402
-from limits import Limit                # noqa: E402
-from row import Bench                   # noqa: E402
-import rows_guest, rows_merge, rows_nbd, rows_pull, rows_push, rows_qcow2   # noqa: E402,E401
-
-ROWS = [*rows_push.ROWS, *rows_nbd.ROWS, *rows_guest.ROWS, *rows_pull.ROWS, *rows_merge.ROWS,
-        *rows_qcow2.ROWS]
+from disks import NoRoom                # noqa: E402
+from sections import SECTIONS           # noqa: E402
 
 
 def measure(row, bench, o):
@@ -36,8 +29,9 @@ def measure(row, bench, o):
     for number in range(o.runs):
         bench.verify = number == 0
         say(f'{row.name}, run {number + 1} of {o.runs}')
-        ours.append(row.measure(bench, o.ours))
-        theirs.append(row.measure(bench, o.theirs))
+        for side, binary, results in (('ours', o.ours, ours), ('theirs', o.theirs, theirs)):
+            bench.notes.turn(row.name, side)
+            results.append(row.measure(bench, binary))
         limits.append((row.limit(bench), 0))
     lines = list(table.lines(row, ours, theirs, limits))
     for i, line in enumerate(lines):
@@ -70,48 +64,59 @@ def work_folder():
         shutil.rmtree(folder)
 
 
-def bench_all(o, about):
+def head(about):
+    print(*(f'{key + ":":13}{value}' for key, value in about.items()), sep='\n', flush=True)
+
+
+def bench_section(section, rows, work, o):
+    """Measures these rows of a section; returns their lines and what they noted."""
     with contextlib.ExitStack() as stack:
-        work = stack.enter_context(work_folder())
-        disks = limit = images = None
-        if any(row.needs_disks for row in o.rows):
-            disks = stack.enter_context(Disks(work, o.size, o.plain, o.folder))
-            limit = stack.enter_context(Limit(disks))
-            images = stack.enter_context(Images(disks))
-            about['disks'] = f'{o.size // MiB} MiB each, {disks.note}'
-            about['limit'] = f'{limit.note} (only the guest rows)'
-        about['runs'] = f'{o.runs}, rates over {o.seconds:g} s'
-        print(*(f'{key + ":":13}{value}' for key, value in about.items()), '', table.head(),
-              sep='\n', flush=True)
-        bench = Bench(disks, limit, images, o.seconds, merges=5, bits=2_500 if o.quick else 25_000)
+        bench, about = section.prepare(stack, work, o, rows)
+        print()
+        head({'section': section.title, **about,
+              'runs': f'{o.runs}, rates over {o.seconds:g} s'})
+        print(table.head(), flush=True)
         done = []
-        for row in o.rows:
+        for row in rows:
             lines = measure(row, bench, o)
             show(lines)
             done += lines
-    return done
+            if o.plots and row.name in bench.notes.traces:
+                plot.write(os.path.join(o.plots, f'{row.name}.svg'), row.title,
+                           bench.notes.traces[row.name])
+    return {'section': section.name, 'about': about, 'lines': done,
+            'details': bench.notes.details}
+
+
+def bench_all(o):
+    """Measures all that is asked for; returns what there is to tell of each section."""
+    with work_folder() as work:
+        return [bench_section(section, rows, work, o) for section, rows in o.sections]
 
 
 def stop(signum, frame):
-    """Ends by an exception, so that everything is cleaned up, which a second signal does not hurt."""
+    """Ends by an exception, so that everything is cleaned up, which a second signal does not
+    hurt."""
     signal.signal(signum, signal.SIG_IGN)
     raise SystemExit(128 + signum)
 
 
 def main():
-    o = options.parse(__doc__, ROWS)
+    o = options.parse(__doc__, SECTIONS)
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGHUP, stop)
     about = machine.describe({'ours': o.ours, 'theirs': o.theirs})
+    head(about)
     try:
-        lines = bench_all(o, about)
+        sections = bench_all(o)
     except NoRoom as e:
         sys.exit(f'scripts/bench: {e}')
     print('\nratio: how many times better ours is, whichever way the unit goes; '
           '! marks a missed goal')
+    lines = [line for section in sections for line in section['lines']]
     if o.json:
         with open(o.json, 'w', encoding='utf-8') as f:
-            json.dump({'about': about, 'lines': lines}, f, indent=1)
+            json.dump({'about': about, 'sections': sections}, f, indent=1)
     return 1 if o.check and any(map(table.missed, lines)) else 0
 
 

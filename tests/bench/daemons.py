@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """A daemon that is measured: the one of the behaviour scripts, with its CPU time, disks, and a
 job's duration."""
+import functools
 import os
 import time
 
-from lib import Daemon, connect, nbd
+from lib import Daemon, connect, nbd, run
 
 JOB_DEADLINE = 600                      # seconds; a push against a busy guest may take long
 _TICK = os.sysconf('SC_CLK_TCK')
@@ -15,14 +16,22 @@ _DEPTH = 32
 class Measured(Daemon):
     """A daemon with an NBD server; see Daemon."""
 
-    def __init__(self, binary, limit=None):
-        super().__init__(binary=binary, nbd=True, **({'preexec_fn': limit.enter} if limit else {}))
+    def __init__(self, binary, limit=None, scratch=None):
+        args = ['--scratch-dir', scratch.folder] if scratch and _has_scratch_dir(binary) else []
+        super().__init__(*args, binary=binary, nbd=True,
+                         **({'preexec_fn': limit.enter} if limit else {}))
 
     def cpu(self):
         """CPU seconds that all its threads have used up to now."""
         with open(f'/proc/{self.proc.pid}/stat', encoding='ascii', errors='replace') as f:
             fields = f.read().rpartition(')')[2].split()
         return (int(fields[11]) + int(fields[12])) / _TICK
+
+    def memory(self):
+        """The most memory that it has had in use up to now, in MiB."""
+        with open(f'/proc/{self.proc.pid}/status', encoding='ascii', errors='replace') as f:
+            fields = dict(line.split(':', 1) for line in f)
+        return int(fields['VmHWM'].split()[0]) // 1024
 
     def add_disk(self, disk, node_name):
         self.cmd('blockdev-add', disk.options(node_name))
@@ -37,6 +46,11 @@ class Measured(Daemon):
         assert 'error' not in data, data
         self.event('JOB_STATUS_CHANGE', id='push', status='null')
         return start, end
+
+
+@functools.cache
+def _has_scratch_dir(binary):
+    return '--scratch-dir' in run(binary, '--help', ok=None)
 
 
 def scatter(uri, offsets):

@@ -42,18 +42,20 @@ class Disk:
             for number in range(self.size // MiB):
                 block[:8] = (number + 1).to_bytes(8, 'big')
                 f.write(block)
+            os.fsync(f.fileno())        # what is measured next does not wait for it
 
     def same_as(self, other):
         return subprocess.run(['cmp', '-s', self.file, other.file], check=False).returncode == 0
 
 
 class Disks:
-    """The source and the target of a run, both full of data, used in a with statement. Both keep to
-    one size."""
+    """The disks of a run, by default a source and a target, all full of data, used in a with
+    statement. They keep to one size."""
 
-    def __init__(self, work, size, plain=False, folder='/dev/shm'):
+    def __init__(self, work, size, plain=False, folder='/dev/shm', names=('source', 'target')):
         """work: a folder of ours to mount on. plain: no loop devices; plain files go to folder."""
         self.size, self.work, self.folder, self.place = size, work, folder, None
+        self.names, self.all = names, []
         self.loops = not plain
         self.note = ''
         self._stack = contextlib.ExitStack()
@@ -70,6 +72,14 @@ class Disks:
         self.note += ', direct I/O' if self.source.direct else ', no direct I/O'
         return self
 
+    @property
+    def source(self):
+        return self.all[0]
+
+    @property
+    def target(self):
+        return self.all[1]
+
     def __exit__(self, *exc):
         self._stack.close()
 
@@ -85,38 +95,35 @@ class Disks:
 
     def _mount(self):
         available = memory_available()
-        if available < 2 * self.size + 2 * _ROOM:
-            raise NoRoom(f'two disks of {self.size // MiB} MiB do not fit in '
+        if available < self._total() + 2 * _ROOM:
+            raise NoRoom(f'{len(self.names)} disks of {self.size // MiB} MiB do not fit in '
                          f'{available // MiB} MiB of free memory')
-        self.place = os.path.join(self.work, 'disks')
-        os.mkdir(self.place)
+        self.place = tempfile.mkdtemp(prefix='disks-', dir=self.work)
         self._stack.callback(os.rmdir, self.place)
-        run('mount', '-t', 'tmpfs', '-o', f'size={2 * self.size + MiB}', 'tidemark-bench',
+        run('mount', '-t', 'tmpfs', '-o', f'size={self._total() + MiB}', 'tidemark-bench',
             self.place)
         self._stack.callback(run, 'umount', self.place, ok=None)
 
     def _make_plain(self):
         self.note = f'plain files in {self.folder}{self.note}'
-        if shutil.disk_usage(self.folder).free < 2 * self.size + _ROOM:
-            raise NoRoom(f'{self.folder} has no room for two disks of {self.size // MiB} MiB '
-                         '(see --folder and --size)')
+        if shutil.disk_usage(self.folder).free < self._total() + _ROOM:
+            raise NoRoom(f'{self.folder} has no room for {len(self.names)} disks of '
+                         f'{self.size // MiB} MiB (see --folder and --size)')
         self.place = self._stack.enter_context(
             tempfile.TemporaryDirectory(prefix='tidemark-bench-', dir=self.folder))
         self._disks()
 
+    def _total(self):
+        return len(self.names) * self.size
+
     def _disks(self):
-        self.source = self._disk('source', seed=1)
-        self.target = self._disk('target', seed=2)
+        self.all = [self._disk(name, seed) for seed, name in enumerate(self.names, 1)]
 
     def _disk(self, name, seed):
-        file = os.path.join(self.place, name)
-        with open(file, 'wb') as f:
-            f.truncate(self.size)
-        disk = Disk(file, file, self.size, 'file', False)
-        disk.fill(seed)
+        disk = file_disk(os.path.join(self.place, name), self.size, seed)
         if self.loops:
-            disk.path, disk.driver = self._loop(file), 'host_device'
-        disk.direct = takes_direct_io(disk.path)
+            disk.path, disk.driver = self._loop(disk.file), 'host_device'
+            disk.direct = takes_direct_io(disk.path)
         return disk
 
     def _loop(self, file):
@@ -125,6 +132,15 @@ class Disks:
         # Refused where the file system has no direct I/O: the bytes then go through its cache.
         run('losetup', '--direct-io=on', path, ok=None)
         return path
+
+
+def file_disk(path, size, seed):
+    """A new file full of data as a disk."""
+    with open(path, 'wb') as f:
+        f.truncate(size)
+    disk = Disk(path, path, size, 'file', takes_direct_io(path))
+    disk.fill(seed)
+    return disk
 
 
 def takes_direct_io(path):

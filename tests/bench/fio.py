@@ -53,16 +53,17 @@ class Guest:
     window() tells what happened in a span of that time. fio logs every request, so that it can be
     told to which span it belongs."""
 
-    def __init__(self, where, limit=None):
-        self.where, self.limit = where, limit
-        self.log = os.path.abspath('guest')
+    def __init__(self, where, limit=None, name='guest', size=None):
+        """size: how much of the disk it writes to, from its start on; all of it unless given."""
+        self.where, self.limit = {**where, **({'size': size} if size else {})}, limit
+        self.log = os.path.abspath(name)
         self.requests = []              # (moment of completion, seconds it took)
 
     def __enter__(self):
         job = {**self.where, 'rw': 'randwrite', 'bs': 4096, 'iodepth': 16,
                'time_based': 1, 'runtime': 3600, 'write_lat_log': self.log,
                'log_unix_epoch': 1, 'disable_slat': 1, 'disable_clat': 1}
-        with open('guest.out', 'wb') as out:
+        with open(f'{self.log}.out', 'wb') as out:
             self.proc = subprocess.Popen(_command([job]), stdin=subprocess.DEVNULL,
                                          stdout=out, stderr=out,
                                          preexec_fn=self.limit.enter if self.limit else None)
@@ -89,10 +90,22 @@ class Guest:
         """Requests a second that ended in this span, and the 99th percentile, in ms, of how long
         those took that were in flight in it: a request that hangs until the span is over is counted
         too."""
-        took = sorted(t for moment, t in self.requests if moment > start and moment - t < end)
+        took = [t for moment, t in self.requests if moment > start and moment - t < end]
         ended = sum(start < moment <= end for moment, _ in self.requests)
         assert took, f'the guest has done nothing in {end - start:.1f} s'
-        return ended / (end - start), 1000 * took[min(len(took) - 1, len(took) * 99 // 100)]
+        return ended / (end - start), _p99(took)
+
+    def over_time(self, start, end, origin, step=0.5):
+        """What ended in each step of a span: (its middle in seconds after origin, requests a
+        second, p99 in ms, or None where nothing ended). A step begins at the origin."""
+        start = origin - int((origin - start) / step) * step
+        steps = [[] for _ in range(int((end - start) / step))]
+        for moment, took in self.requests:
+            number = int((moment - start) // step)
+            if 0 <= number < len(steps):
+                steps[number].append(took)
+        return [(start - origin + (number + 0.5) * step, len(all_took) / step, _p99(all_took))
+                for number, all_took in enumerate(steps)]
 
     def _end(self):
         assert self.proc.poll() is None, self._said()
@@ -107,8 +120,15 @@ class Guest:
         return f'{self.log}_lat.1.log'
 
     def _said(self):
-        with open('guest.out', encoding='utf-8', errors='replace') as f:
+        with open(f'{self.log}.out', encoding='utf-8', errors='replace') as f:
             return f'the guest has ended: {f.read()}'
+
+
+def _p99(took):
+    """In ms; None of nothing."""
+    if not took:
+        return None
+    return 1000 * sorted(took)[min(len(took) - 1, len(took) * 99 // 100)]
 
 
 def _command(jobs):

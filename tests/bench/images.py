@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The qcow2 images that are measured: files in an ext4 of this run's own, on a loop device over a
-file in a tmpfs, so that an image grows as it does on a server's disk and takes direct I/O. Without
+"""The qcow2 images that are measured: files in a volume of this run's own (volume.py). Without
 root, or where a container forbids that, they are files beside the plain disks.
 
 Made when the first row asks for them and kept for all runs: ours and theirs read the same ones."""
@@ -11,7 +10,8 @@ import subprocess
 
 from lib import KiB, MiB, run
 
-from disks import NoRoom, memory_available, takes_direct_io
+from disks import takes_direct_io
+from volume import Volume
 
 CLUSTER = 64 * KiB
 CHAIN_LENGTH = 50
@@ -89,32 +89,10 @@ class Images:
         if not self.place:
             self.place = self.disks.place
             if self.disks.loops:
-                self.place = self._mount(5 * self.size + _CHAIN_SIZE + _ROOM)
+                room = 5 * self.size + _CHAIN_SIZE + _ROOM
+                volume = Volume(self.disks.work, 'images', room)
+                self.place = self._stack.enter_context(volume).place
         return self.place
-
-    def _mount(self, room):
-        if memory_available() < room + _ROOM:
-            raise NoRoom(f'the images do not fit in {memory_available() // MiB} MiB of free memory')
-        memory, place = (os.path.join(self.disks.work, name) for name in ('memory', 'images'))
-        self._mount_on(memory, '-t', 'tmpfs', '-o', f'size={room + MiB}', 'tidemark-bench')
-        file = os.path.join(memory, 'file')
-        with open(file, 'wb', buffering=0) as f:
-            # A virtual machine gets its memory from the host at the first touch, which is slow:
-            # that is done before anybody is measured.
-            for _ in range(room // MiB):
-                f.write(bytes(MiB))
-        loop = run('losetup', '-f', '--show', file).strip()
-        self._stack.callback(run, 'losetup', '-d', loop, ok=None)
-        run('losetup', '--direct-io=on', loop, ok=None)
-        run('mkfs.ext4', '-q', '-E', 'lazy_itable_init=0,lazy_journal_init=0', loop)
-        self._mount_on(place, loop)
-        return place
-
-    def _mount_on(self, place, *arguments):
-        os.mkdir(place)
-        self._stack.callback(os.rmdir, place)
-        run('mount', *arguments, place)
-        self._stack.callback(run, 'umount', place, ok=None)
 
 
 def takes_direct_io_in(folder):

@@ -18,6 +18,7 @@ class Limit:
 
     def __init__(self, disks):
         self.disks, self.path = disks, None
+        self._version = None
         self.note = 'no limit'
 
     def __enter__(self):
@@ -26,6 +27,8 @@ class Limit:
             return self
         try:
             self._make(*_hierarchy())
+            for disk in self.disks.all:
+                self.add(disk.path)
             self.note = (f'{BYTES_PER_SECOND // 1_000_000} MB/s and {REQUESTS_PER_SECOND} IOPS '
                          'each way')
         except OSError as e:
@@ -44,24 +47,27 @@ class Limit:
         if self.path:
             _write(f'{self.path}/cgroup.procs', '0')
 
+    def add(self, path):
+        """Limits one more disk, if there is a limit."""
+        if not self.path:
+            return
+        device = os.stat(path).st_rdev
+        number = f'{os.major(device)}:{os.minor(device)}'
+        if self._version == 2:
+            rates = [f'{way}bps={BYTES_PER_SECOND} {way}iops={REQUESTS_PER_SECOND}' for way in 'rw']
+            _write(f'{self.path}/io.max', ' '.join([number, *rates]))
+            return
+        for way in 'read', 'write':
+            throttle = f'{self.path}/blkio.throttle.{way}'
+            _write(f'{throttle}_bps_device', f'{number} {BYTES_PER_SECOND}')
+            _write(f'{throttle}_iops_device', f'{number} {REQUESTS_PER_SECOND}')
+
     def _make(self, mount, version):
         path = f'{mount}/tidemark-bench-{os.getpid()}'
         if version == 2:
             _write(f'{mount}/cgroup.subtree_control', '+io')
         os.mkdir(path)
-        self.path = path
-        for disk in (self.disks.source, self.disks.target):
-            device = os.stat(disk.path).st_rdev
-            number = f'{os.major(device)}:{os.minor(device)}'
-            if version == 2:
-                rates = [f'{way}bps={BYTES_PER_SECOND} {way}iops={REQUESTS_PER_SECOND}'
-                         for way in 'rw']
-                _write(f'{path}/io.max', ' '.join([number, *rates]))
-                continue
-            for way in 'read', 'write':
-                throttle = f'{path}/blkio.throttle.{way}'
-                _write(f'{throttle}_bps_device', f'{number} {BYTES_PER_SECOND}')
-                _write(f'{throttle}_iops_device', f'{number} {REQUESTS_PER_SECOND}')
+        self.path, self._version = path, version
 
 
 def _hierarchy():

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Push: how fast blockdev-backup copies a disk that nobody writes to, whole, and a tenth of it by
+"""Push: how fast blockdev-backup copies a disk that nobody writes to, whole, and a part of it by
 bitmap."""
 import random
+from functools import partial
 
 from lib import KiB
 
@@ -12,46 +13,49 @@ from row import Figure, Row, megabytes
 _CLUSTER = 64 * KiB
 
 
-def _push(bench, d, amount, **arguments):
+def _push(d, amount, **arguments):
     before = d.cpu()
     start, end = d.timed_backup(**arguments)
     return {'speed': megabytes(amount, end - start)}, d.cpu() - before
 
 
-def _disks(bench, d):
+def _add(disks, bench, d):
     """Adds both disks. If the copy is to be looked at, the target must not hold it from another
     time."""
     if bench.verify:
-        bench.disks.target.fill(seed=3)
-    d.add_disk(bench.disks.source, 'source')
-    d.add_disk(bench.disks.target, 'target')
+        disks.target.fill(seed=3)
+    d.add_disk(disks.source, 'source')
+    d.add_disk(disks.target, 'target')
 
 
-def _full(bench, binary):
+def full(bench, binary, disks=None):
+    """disks: others than the run's own."""
+    disks = disks or bench.disks
     with Measured(binary) as d:
-        _disks(bench, d)
-        result = _push(bench, d, bench.disks.size, sync='full')
+        _add(disks, bench, d)
+        result = _push(d, disks.size, sync='full')
     if bench.verify:
-        assert bench.disks.target.same_as(bench.disks.source), f'{binary}: the copy differs'
+        assert disks.target.same_as(disks.source), f'{binary}: the copy differs'
     return result
 
 
-def _dirty_clusters(bench):
-    """A tenth of all clusters, at random, the same for each run."""
+def _dirty_clusters(bench, share):
+    """This share of all clusters, at random, the same for each run."""
     count = bench.disks.size // _CLUSTER
-    return sorted(random.Random(10).sample(range(count), count // 10))
+    return sorted(random.Random(10).sample(range(count), int(count * share)))
 
 
-def _incremental(bench, binary):
-    clusters = _dirty_clusters(bench)
+def incremental(share, bench, binary):
+    """share: how much of the disk is dirty."""
+    clusters = _dirty_clusters(bench, share)
     with Measured(binary) as d:
-        _disks(bench, d)
+        _add(bench.disks, bench, d)
         d.cmd('block-dirty-bitmap-add', node='source', name='b', granularity=_CLUSTER)
         scatter(d.export('source', writable=True), [n * _CLUSTER for n in clusters])
         d.unexport('source')
         count = d.bitmap('source', 'b')['count']
         assert count == len(clusters) * _CLUSTER, f'{count} bytes are dirty'
-        result = _push(bench, d, count, sync='incremental', bitmap='b')
+        result = _push(d, count, sync='incremental', bitmap='b')
     if bench.verify:
         _compare_clusters(bench, clusters)
     return result
@@ -65,18 +69,19 @@ def _compare_clusters(bench, clusters):
             assert a.read(_CLUSTER) == b.read(_CLUSTER), f'cluster {n} has not been copied'
 
 
-def _full_limit(bench):
-    return {'speed': megabytes(bench.disks.size, copy(bench.disks.source, bench.disks.target))}
+def full_limit(bench, disks=None):
+    disks = disks or bench.disks
+    return {'speed': megabytes(disks.size, copy(disks.source, disks.target))}
 
 
-def _incremental_limit(bench):
-    amount = len(_dirty_clusters(bench)) * _CLUSTER
+def incremental_limit(share, bench):
+    amount = len(_dirty_clusters(bench, share)) * _CLUSTER
     took = copy(bench.disks.source, bench.disks.target, bs='64k', rw='rand', amount=amount)
     return {'speed': megabytes(amount, took)}
 
 
 ROWS = [
-    Row('full', [Figure('speed', 'full push', 'MB/s', goal=1.0)], _full, _full_limit),
+    Row('full', [Figure('speed', 'full push', 'MB/s', goal=1.0)], full, full_limit),
     Row('incremental', [Figure('speed', 'incremental push, 10 % dirty', 'MB/s')],
-        _incremental, _incremental_limit),
+        partial(incremental, 0.1), partial(incremental_limit, 0.1)),
 ]

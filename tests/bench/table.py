@@ -2,7 +2,7 @@
 """The figures as a table and as JSON."""
 import statistics
 
-_COLUMNS = '{:<42}{:>6}{:>11}{:>11}{:>8}{:>7}{:>11}{:>10}{:>10}'
+_COLUMNS = '{:<42}{:>6}{:>11}{:>11}{:>8}{:>9}{:>11}{:>10}{:>10}'
 
 
 def medians(samples):
@@ -16,25 +16,29 @@ def lines(row, ours, theirs, limits):
     """The figures of a row, each as a dict. What was measured comes as measure() returned it."""
     (our_values, our_cpu), (their_values, their_cpu) = medians(ours), medians(theirs)
     limit, _ = medians(limits)
+    samples = [tuple(values for values, _ in run) for run in zip(ours, theirs, limits)]
     for figure in row.figures:
-        key = figure.key
-        yield {'row': row.name, 'figure': key, 'title': figure.title, 'unit': figure.unit,
-               'goal': figure.goal, 'least': figure.least,
-               'ours': our_values[key], 'theirs': their_values[key], 'limit': limit.get(key),
-               'ratio': figure.ratio(our_values[key], their_values[key]),
+        mine, other = figure.values(our_values, their_values, limit)
+        each = [figure.values(*sample) for sample in samples]
+        yield {'row': row.name, 'figure': figure.key, 'title': figure.title, 'unit': figure.unit,
+               'goal': figure.goal, 'least': figure.least, 'most': figure.most,
+               'ours': mine, 'theirs': other, 'limit': limit.get(figure.key),
+               'ratio': figure.ratio(mine, other),
                'cpu-ours': our_cpu, 'cpu-theirs': their_cpu,
-               'all-ours': [s[0][key] for s in ours], 'all-theirs': [s[0][key] for s in theirs]}
+               'all-ours': [pair[0] for pair in each], 'all-theirs': [pair[1] for pair in each]}
 
 
 def missed(line):
-    goal, least = line['goal'], line['least']
-    return goal is not None and line['ratio'] < goal or least is not None and line['ours'] < least
+    goal, least, most = line['goal'], line['least'], line['most']
+    return (goal is not None and line['ratio'] < goal
+            or least is not None and line['ours'] < least
+            or most is not None and line['ours'] > most)
 
 
 def head():
     return (_COLUMNS.format('', 'unit', 'ours', 'theirs', 'ratio', 'goal', 'fio limit', 'CPU ours',
                             'theirs')
-            + '\n' + '-' * 116)
+            + '\n' + '-' * 118)
 
 
 def text(line):
@@ -52,8 +56,9 @@ def text(line):
 
 def _goal(line):
     """The ratio, or the value with its unit, that is asked for."""
-    if line['least'] is not None:
-        goal = f"{line['least']:g} {line['unit']}"
+    bound = line['least'] if line['least'] is not None else line['most']
+    if bound is not None:
+        goal = f"{bound:.3g} {line['unit']}"
     else:
         goal = '' if line['goal'] is None else f"{line['goal']:.1f}"
     return goal and goal + ('!' if missed(line) else ' ')

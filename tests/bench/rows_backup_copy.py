@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The copy itself, without a guest and without limits: a full push, an increment, and a full push
+on a real disk."""
+from functools import partial
+
+from row import Figure, Row, Share, fio
+from rows_push import full, full_limit, incremental, incremental_limit
+
+_DIRTY = 0.02
+
+
+def _of_fio(least):
+    return Share('of-fio', '  of fio', '%', least=least, part='speed', whole='speed', of=fio)
+
+
+def _real(bench, binary):
+    return full(bench, binary, bench.real)
+
+
+def _real_limit(bench):
+    return full_limit(bench, bench.real)
+
+
+ROWS = [
+    Row('backup-full', [Figure('speed', 'full push, no guest', 'MB/s', goal=1.4), _of_fio(85)],
+        full, full_limit),
+    Row('backup-increment',
+        [Figure('speed', 'incremental push, 2 % scattered', 'MB/s', goal=1.5)],
+        partial(incremental, _DIRTY), partial(incremental_limit, _DIRTY)),
+    Row('backup-real', [Figure('speed', 'full push on a real disk', 'MB/s'), _of_fio(95)],
+        _real, _real_limit, needs_real=True),
+]
