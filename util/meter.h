@@ -30,14 +30,15 @@ static inline void meter_add(Meter *m, int64_t now, int64_t bytes)
     }
 }
 
-/* What is long ago does not count, and in the first second there is not yet a rate. */
+/* In the first second there is no rate yet; when nothing was counted for long it sinks. */
 static inline int64_t meter_rate(const Meter *m, int64_t now)
 {
     int64_t took = now - atomic_load(&m->start);
 
-    return took > 2 * METER_SLOT_NS
-               ? (int64_t)((double)atomic_load(&m->bytes) * 1e9 / took) * (took < 10 * METER_SLOT_NS)
-               : atomic_load(&m->rate);
+    if (took <= 2 * METER_SLOT_NS) {
+        return atomic_load(&m->rate);
+    }
+    return (int64_t)((double)atomic_load(&m->bytes) * 1e9 / took);
 }
 
 #endif

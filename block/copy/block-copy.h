@@ -48,8 +48,8 @@ BlockCopy *block_copy_new(const BlockCopyOptions *options);
 void block_copy_free(BlockCopy *copy); /* nothing in flight; NULL is accepted */
 
 /*
- * Gives a staged copy a spill file of at most @bytes (at least SPILL_EXTENT) for what staging has no
- * room for: @fd, which it takes over, or (-1) one in the scratch folder when it is first needed.
+ * Gives a staged copy a spill file of at most @bytes (at least SPILL_EXTENT) for what staging has
+ * no room for: @fd, which it takes over, or (-1) one in the scratch folder when it is first needed.
  * Before the first request.
  */
 void block_copy_spill_to(BlockCopy *copy, int64_t bytes, int fd);

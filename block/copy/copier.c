@@ -93,8 +93,8 @@ static bool spill_is_empty(const Copier *c)
 
 bool copier_done(const Copier *c)
 {
-    return !copier_in_flight(c) && spill_is_empty(c) && g_queue_is_empty((GQueue *)&c->failed) && !c->copy->saves &&
-           sparse_bitmap_count(c->left) == 0 && copier_staging_empty(c);
+    return !copier_in_flight(c) && g_queue_is_empty((GQueue *)&c->failed) && !c->copy->saves &&
+           sparse_bitmap_count(c->left) == 0 && copier_staging_empty(c) && spill_is_empty(c);
 }
 
 bool copier_wanted(const Copier *c)

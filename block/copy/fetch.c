@@ -2,9 +2,9 @@
 /*
  * Reading back from the spill file what a chunk covers.
  *
- * Blocks go on being spilled while others are fetched, so it is done until nothing is missing; then,
- * without a yield, the chunk takes all of its range.  A block is fetched once: its bytes in the file
- * never change.
+ * Blocks go on being spilled while others are fetched, so it is done until nothing is missing;
+ * then, without a yield, the chunk takes all of its range.  A block is fetched once: its bytes in
+ * the file never change.
  */
 #include "block/copy/chunk.h"
 #include "io/co-parallel.h"

@@ -21,8 +21,8 @@ typedef struct Spill Spill;
 
 /*
  * Of a copy of @n_blocks blocks of @block_size bytes (at most SPILL_EXTENT); the file takes at most
- * @max_bytes.  @fd: the file, which the spill closes; -1: one in the scratch folder when it is first
- * needed.
+ * @max_bytes.  @fd: the file, which the spill closes; -1: one in the scratch folder when it is
+ * first needed.
  */
 Spill *spill_new(uint64_t n_blocks, size_t block_size, int64_t max_bytes, int fd);
 void spill_free(Spill *s); /* nothing in flight; NULL is accepted */
@@ -41,7 +41,7 @@ void spill_give_back(Spill *s, int64_t slot);
 /* Which blocks are held: a bit each. */
 const SparseBitmap *spill_held(const Spill *s);
 
-/* How many blocks from @block on, which is held, lie in slots one behind the other; at most @max. */
+/* How many blocks from @block on, which is held, lie in consecutive slots; at most @max. */
 unsigned spill_run(const Spill *s, uint64_t block, unsigned max);
 
 /*

@@ -104,7 +104,7 @@ static void sim_free(Sim *sim)
     g_free(sim);
 }
 
-/* Goes on for so long; returns the bytes a second that were copied, and the guest's mean latency. */
+/* Goes on for so long; returns the bytes copied a second, and the guest's mean latency. */
 static int64_t sim_run(Sim *sim, int64_t ns, bool with_copier, int64_t *latency)
 {
     int64_t end = sim->now + ns;
