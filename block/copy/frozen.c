@@ -138,7 +138,8 @@ static int co_read_place(BlockCopy *copy, Place place, int64_t offset, const IoS
 
 /*
  * Overlays what is not pending any more on what was read from the source; blocks in the target or
- * in the spill file are left for the caller, in @later (a bit each, from @first on).  Does not yield.
+ * in the spill file are left for the caller, in @later (a bit each, from @first on).  Does not
+ * yield.
  */
 static int overlay(BlockCopy *copy, int64_t offset, const IoSlice *data, SparseBitmap *later)
 {
