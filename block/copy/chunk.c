@@ -29,7 +29,7 @@ void chunk_free(Chunk *chunk)
         return;
     }
     if (chunk->taken) {
-        copy_transit_end(&chunk->transit);
+        copy_transit_end(chunk->copy, &chunk->transit);
     }
     g_array_free(chunk->parts, true);
     copy_buffer_put(chunk->copy, chunk->buf, chunk->buf_len);
@@ -172,6 +172,21 @@ Chunk *chunk_new_leave(BlockCopy *copy, int64_t *from)
     return chunk;
 }
 
+Chunk *chunk_new_leave_zeroes(BlockCopy *copy)
+{
+    Chunk *chunk = chunk_new(copy, CHUNK_LEAVE, 0, 0);
+    uint64_t run, count;
+
+    if (sparse_bitmap_next_run(copy->zeroes, 0, UINT64_MAX, &run, &count)) {
+        sparse_bitmap_clear(copy->zeroes, run, count);
+        chunk->offset = copy_block_offset(copy, run);
+        chunk->bytes = copy_blocks_bytes(copy, run, count);
+        add_part(chunk, chunk->offset, chunk->bytes, NULL);
+    }
+    set_taken(chunk);
+    return chunk;
+}
+
 static int co_take(Chunk *chunk)
 {
     BlockCopy *copy = chunk->copy;
@@ -239,12 +254,15 @@ int co_chunk_run(Chunk *chunk, unsigned write_flags)
     }
     if (ret == 0) {
         chunk->is_read = false;
+        chunk->transit.moving = true;
     }
     while (ret == 0 && chunk->written < chunk->parts->len) {
         ret = co_write_part(chunk, &g_array_index(chunk->parts, CopyPart, chunk->written),
                             write_flags);
         chunk->written += ret == 0;
     }
+    chunk->transit.moving = false;
+    co_queue_wake_all(&chunk->copy->transit_stops);
     return ret;
 }
 

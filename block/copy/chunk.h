@@ -37,6 +37,9 @@ Chunk *chunk_new(BlockCopy *copy, ChunkKind kind, int64_t offset, int64_t bytes)
  */
 Chunk *chunk_new_leave(BlockCopy *copy, int64_t *from);
 
+/* LEAVE: takes the first run of blocks that were saved as zeroes (there are some). */
+Chunk *chunk_new_leave_zeroes(BlockCopy *copy);
+
 void chunk_free(Chunk *chunk); /* NULL is accepted */
 
 /* Reads, takes and writes; after an error it can be called again and goes on where it was. */

@@ -30,6 +30,7 @@ typedef struct CopyPart {
  */
 struct Transit {
     const GArray *parts;   /* of CopyPart */
+    bool moving;           /* not kept for another attempt after an error */
     Transit *next, **prev; /* copy->transits */
 };
 
@@ -44,6 +45,7 @@ struct BlockCopy {
     BlockNode *owner;
     BlockChild *source, *target;
     int64_t size, block_size, cluster_size;
+    int64_t unit; /* what is selected and discarded as a whole */
     SparseBitmap *pending; /* old bytes are in the source */
     SparseBitmap *zeroes;  /* saved: they were zeroes */
     SparseBitmap *lost;    /* they could not be read */
@@ -57,6 +59,7 @@ struct BlockCopy {
     int error, lost_error;
     Save *saves; /* in flight */
     Transit *transits;
+    CoQueue transit_stops; /* one of them is there, or has failed */
     CopyBuffer *buffers;
     unsigned n_buffers;
     _Atomic int64_t saved_bytes;
@@ -114,7 +117,9 @@ void copy_lose(BlockCopy *copy, uint64_t block, int error);
 void copy_wake_savers(BlockCopy *copy);
 
 void copy_transit_begin(BlockCopy *copy, Transit *transit, const GArray *parts);
-void copy_transit_end(Transit *transit);
+void copy_transit_end(BlockCopy *copy, Transit *transit);
+/* Waits until nothing in the range is being written to the target. */
+void co_copy_wait_transits(BlockCopy *copy, int64_t offset, int64_t bytes);
 /* The part that @offset lies in; NULL where it is not on its way. */
 const CopyPart *copy_transit_find(const BlockCopy *copy, int64_t offset);
 

@@ -268,17 +268,44 @@ static void forget(BlockCopy *copy, uint64_t first, uint64_t count)
     }
 }
 
-/* The last cluster may be cut by the end of the disk. */
+/* The last unit may be cut by the end of the disk. */
+static int64_t whole_units_end(const BlockCopy *copy, int64_t end)
+{
+    return end >= copy->size ? copy->size : align_down(end, copy->unit);
+}
+
+static bool can_be_read(const BlockCopy *copy, int64_t from, int64_t to)
+{
+    uint64_t block;
+
+    return from < to && sparse_bitmap_next_set(copy->access, copy_first_block(copy, from),
+                                               copy_end_block(copy, from, to - from), &block);
+}
+
+/*
+ * Gives space back in whole clusters, where nothing else in the first and the last can be read any
+ * more.
+ */
+static int co_free_target(BlockCopy *copy, int64_t start, int64_t end)
+{
+    int64_t low = align_down(start, copy->cluster_size);
+    int64_t high = MIN(copy->size, align_up(end, copy->cluster_size));
+
+    start = can_be_read(copy, low, start) ? start : low;
+    end = can_be_read(copy, end, high) ? end : high;
+    co_copy_wait_transits(copy, start, end - start); /* what lands later would stay there */
+    return co_block_discard(copy->target, start, end - start);
+}
+
 int co_block_copy_frozen_discard(BlockCopy *copy, int64_t offset, int64_t bytes)
 {
-    int64_t start = align_up(offset, copy->cluster_size);
-    int64_t end = offset + bytes >= copy->size ? copy->size
-                                               : align_down(offset + bytes, copy->cluster_size);
+    int64_t start = align_up(offset, copy->unit);
+    int64_t end = whole_units_end(copy, offset + bytes);
     uint64_t first = copy_first_block(copy, start);
 
     if (start >= end) {
         return 0;
     }
     forget(copy, first, copy_end_block(copy, start, end - start) - first);
-    return co_block_discard(copy->target, start, end - start);
+    return co_free_target(copy, start, end);
 }

@@ -266,28 +266,40 @@ typedef struct PullTest {
     MemGuest guest;
     TestUser reader;
     uint8_t *snapshot;
-    uint8_t *gone; /* a byte for each cluster that was discarded */
+    uint8_t *gone;   /* a byte for each page that was discarded */
+    bool staged;
+    bool may_break;  /* the scratch fails or is slow: the view may be broken */
+    int64_t unit;    /* of discards */
 } PullTest;
+
+#define PAGES ((SIZE + MEM_PAGE - 1) / MEM_PAGE)
 
 static bool any_gone(const PullTest *t, int64_t offset, int64_t bytes)
 {
-    for (int64_t c = offset / GRANULE; c <= (offset + bytes - 1) / GRANULE; c++) {
-        if (t->gone[c]) {
-            return true;
-        }
+    return memchr(t->gone + offset / MEM_PAGE, 1,
+                  (offset + bytes - 1) / MEM_PAGE - offset / MEM_PAGE + 1);
+}
+
+/* Is the answer to a request of the view right?  True: there is data to be looked at. */
+static bool pull_answer_is_good(const PullTest *t, int64_t offset, int64_t bytes, int ret)
+{
+    if (any_gone(t, offset, bytes) || (t->may_break && block_copy_error(cbw_node_copy(t->cbw)))) {
+        g_assert_cmpint(ret, ==, -EACCES);
+        return false;
     }
-    return false;
+    g_assert_cmpint(ret, ==, 0);
+    return true;
 }
 
 static void co_pull_read(PullTest *t, int64_t offset, int64_t bytes)
 {
     g_autofree uint8_t *buf = g_malloc(bytes);
-    int ret = co_block_read_buf(t->reader.child, offset, buf, bytes);
+    int ret;
 
-    if (any_gone(t, offset, bytes)) {
-        g_assert_cmpint(ret, ==, -EACCES);
-    } else {
-        g_assert_cmpint(ret, ==, 0);
+    test_user_begin(&t->reader);
+    ret = co_block_read_buf(t->reader.child, offset, buf, bytes);
+    test_user_end(&t->reader);
+    if (pull_answer_is_good(t, offset, bytes, ret)) {
         g_assert_cmpint(memcmp(buf, t->snapshot + offset, bytes), ==, 0);
     }
 }
@@ -295,13 +307,14 @@ static void co_pull_read(PullTest *t, int64_t offset, int64_t bytes)
 static void co_pull_status(PullTest *t, int64_t offset, int64_t bytes)
 {
     BlockStatus status;
-    int ret = co_block_status(t->reader.child, true, offset, bytes, &status);
+    int ret;
 
-    if (any_gone(t, offset, bytes)) {
-        g_assert_cmpint(ret, ==, -EACCES);
+    test_user_begin(&t->reader);
+    ret = co_block_status(t->reader.child, true, offset, bytes, &status);
+    test_user_end(&t->reader);
+    if (!pull_answer_is_good(t, offset, bytes, ret)) {
         return;
     }
-    g_assert_cmpint(ret, ==, 0);
     g_assert_cmpint(status.bytes, >, 0);
     g_assert_cmpint(status.bytes, <=, bytes);
     if (status.flags & BLOCK_STATUS_ZERO) {
@@ -309,70 +322,127 @@ static void co_pull_status(PullTest *t, int64_t offset, int64_t bytes)
     }
 }
 
+/* One unit mostly, not always a whole one. */
 static void co_pull_discard(PullTest *t)
 {
-    int64_t c = test_range(0, SIZE / GRANULE + 1);
+    int64_t offset = test_range(0, SIZE), bytes = test_range(1, 3 * t->unit), start, end;
 
-    t->gone[c] = 1;
-    g_assert_cmpint(co_block_discard(t->reader.child, c * GRANULE,
-                                     MIN(GRANULE, SIZE - c * GRANULE)), ==, 0);
+    if (test_bit()) {
+        offset = align_down(offset, t->unit);
+        bytes = t->unit;
+    }
+    bytes = MIN(bytes, SIZE - offset);
+    start = align_up(offset, t->unit);
+    end = offset + bytes == SIZE ? SIZE : align_down(offset + bytes, t->unit);
+    if (start < end) {
+        memset(t->gone + start / MEM_PAGE, 1, units_covering(end, MEM_PAGE) - start / MEM_PAGE);
+    }
+    test_user_begin(&t->reader);
+    g_assert_cmpint(co_block_discard(t->reader.child, offset, bytes), ==, 0);
+    test_user_end(&t->reader);
 }
 
-static void co_pull_read_some(PullTest *t)
+static void co_pull_step(PullTest *t, int i)
 {
-    for (int i = 0; i < 150; i++) {
-        int64_t offset = test_range(0, SIZE);
-        int64_t bytes = test_range(1, i % 10 ? 100000 : 1 << 20);
+    int64_t offset = test_range(0, SIZE);
+    int64_t bytes = test_range(1, i % 10 ? 100000 : 1 << 20);
 
-        bytes = MIN(SIZE - offset, bytes);
-        switch (test_range(0, 8)) {
-        case 0:
-            co_pull_status(t, offset, bytes);
-            break;
-        case 1:
-            if (i % 8 == 0) {
-                co_pull_discard(t);
-            }
-            break;
-        default:
-            co_pull_read(t, offset, bytes);
+    bytes = MIN(SIZE - offset, bytes);
+    switch (test_range(0, 12)) {
+    case 0:
+        co_pull_status(t, offset, bytes);
+        break;
+    case 1:
+        if (i % (t->unit == GRANULE ? 8 : 2) == 0) {
+            co_pull_discard(t);
+        }
+        break;
+    case 2:
+        co_drain_once(test_bit() ? t->disk : t->scratch);
+        break;
+    case 3:
+        co_sleep_ns(test_range(0, 500000));
+        break;
+    default:
+        co_pull_read(t, offset, bytes);
+    }
+}
+
+/*
+ * All that the guest has changed is in the scratch when the filter is gone.  What was discarded is
+ * not, even if it was on its way (written through, it may be).
+ */
+static void check_scratch(const PullTest *t)
+{
+    const uint8_t *disk = mem_disk(t->disk)->bytes, *scratch = mem_disk(t->scratch)->bytes;
+
+    for (int64_t at = 0; at < SIZE; at += MEM_PAGE) {
+        int64_t n = MIN(MEM_PAGE, SIZE - at);
+
+        if (t->gone[at / MEM_PAGE]) {
+            g_assert_true(!t->staged || buffer_is_zero(scratch + at, n));
+        } else if (memcmp(disk + at, t->snapshot + at, n) != 0) {
+            g_assert_cmpint(memcmp(scratch + at, t->snapshot + at, n), ==, 0);
         }
     }
 }
 
-static void co_pull_round(PullTest *t)
+static void co_pull_open(PullTest *t)
 {
-    co_control_lock();
+    t->staged = test_range(0, 4) > 0;
+    t->unit = t->staged ? MEM_PAGE : GRANULE;
     t->scratch = co_mem_open("scratch", SIZE);
+    memset(mem_disk(t->scratch)->bytes, 0xee, SIZE); /* zeroes must be written, too */
     t->cbw = co_open_json("{'driver': 'copy-before-write', 'node-name': 'cbw', 'file': 'disk', "
-                          "'target': 'scratch', 'discard': 'unmap'}");
+                          "'target': 'scratch', 'discard': 'unmap', %s}",
+                          t->staged ? "'staging-size': 2097152"
+                                    : "'on-cbw-error': 'break-guest-write'");
     t->view = co_open_json("{'driver': 'snapshot-access', 'node-name': 'view', 'file': 'cbw', "
                            "'discard': 'unmap'}");
     memcpy(t->snapshot, mem_disk(t->disk)->bytes, SIZE);
-    memset(t->gone, 0, SIZE / GRANULE + 1);
+    memset(t->gone, 0, PAGES);
+    t->may_break = t->staged && test_range(0, 3) == 0;
+    mem_disk(t->scratch)->write_errors = t->may_break && test_bit() ? 20 : 0;
+    mem_disk(t->scratch)->slow_ns = t->staged && test_bit() ? test_range(0, 10000000) : 0;
+}
+
+static void co_pull_round(PullTest *t)
+{
+    bool broken;
+
+    co_control_lock();
+    co_pull_open(t);
     co_guest_start(&t->guest, t->cbw, t->disk);
     g_assert_true(co_test_user_init(&t->reader, t->view,
                                     BLOCK_PERM_CONSISTENT_READ | BLOCK_PERM_WRITE, BLOCK_PERM_ALL,
                                     NULL));
     control_unlock();
-    co_pull_read_some(t);
+    for (int i = 0; i < 150; i++) {
+        co_pull_step(t, i);
+    }
     co_control_lock();
     co_block_user_free(t->reader.user);
-    co_guest_stop(&t->guest);
+    co_guest_stop(&t->guest); /* none of its requests has failed (I5) */
     co_block_node_unref(t->view);
+    broken = block_copy_error(cbw_node_copy(t->cbw));
+    g_assert_true(t->may_break || !broken);
     co_block_node_unref(t->cbw);
+    if (!broken && !t->may_break) { /* it may have broken at the last moment */
+        check_scratch(t);
+    }
+    mem_disk(t->scratch)->write_errors = 0;
     co_block_node_unref(t->scratch);
     control_unlock();
 }
 
 static void co_pull(void *opaque)
 {
-    PullTest t = { .snapshot = g_malloc(SIZE), .gone = g_malloc0(SIZE / GRANULE + 1) };
+    PullTest t = { .snapshot = g_malloc(SIZE), .gone = g_malloc0(PAGES) };
 
     co_control_lock();
     t.disk = co_mem_open("disk", SIZE);
     control_unlock();
-    for (int i = 0; i < rounds() / 4; i++) {
+    for (int i = 0; i < rounds() / 3; i++) {
         co_pull_round(&t);
     }
     co_control_lock();
@@ -393,6 +463,7 @@ static void co_failing_scratch(void *opaque)
     co_control_lock();
     t.disk = co_mem_open("disk", SIZE);
     t.scratch = co_mem_open("scratch", SIZE);
+    memset(mem_disk(t.disk)->bytes, 0x55, SIZE); /* what was zero is not written to scratch */
     t.cbw = co_open_json("{'driver': 'copy-before-write', 'node-name': 'cbw', 'file': 'disk', "
                          "'target': 'scratch', 'on-cbw-error': '%s'}",
                          break_guest ? "break-guest-write" : "break-snapshot");
@@ -434,7 +505,8 @@ static void co_timeout(void *opaque)
     t.disk = co_mem_open("disk", SIZE);
     t.scratch = co_mem_open("scratch", SIZE);
     t.cbw = co_open_json("{'driver': 'copy-before-write', 'node-name': 'cbw', 'file': 'disk', "
-                         "'target': 'scratch', 'cbw-timeout': 1}");
+                         "'target': 'scratch', 'cbw-timeout': 1, "
+                         "'on-cbw-error': 'break-guest-write'}");
     mem_disk(t.scratch)->slow_ns = 1300000000;
     g_assert_true(co_test_user_init(&guest, t.cbw, BLOCK_PERM_WRITE, BLOCK_PERM_ALL, NULL));
     g_assert_cmpint(co_block_write_buf(guest.child, 0, bytes, sizeof(bytes), 0), ==, -ETIMEDOUT);
@@ -484,6 +556,39 @@ static void co_old_status(void *opaque)
     co_block_user_free(t.reader.user);
     co_block_node_unref(t.view);
     co_block_node_unref(t.cbw);
+    co_block_node_unref(t.scratch);
+    co_block_node_unref(t.disk);
+    control_unlock();
+}
+
+/* What is on its way to a slow scratch when it is discarded must not land there later. */
+static void co_discard_on_the_way(void *opaque)
+{
+    g_autofree uint8_t *bytes = g_malloc0(GRANULE);
+    PullTest t = { 0 };
+    TestUser guest;
+
+    co_control_lock();
+    t.disk = co_mem_open("disk", SIZE);
+    t.scratch = co_mem_open("scratch", SIZE);
+    memset(mem_disk(t.disk)->bytes, 0x55, SIZE);
+    mem_disk(t.scratch)->slow_ns = 5000000;
+    t.cbw = co_open_json("{'driver': 'copy-before-write', 'node-name': 'cbw', 'file': 'disk', "
+                         "'target': 'scratch'}");
+    t.view = co_open_json("{'driver': 'snapshot-access', 'node-name': 'view', 'file': 'cbw', "
+                          "'discard': 'unmap'}");
+    g_assert_true(co_test_user_init(&guest, t.cbw, BLOCK_PERM_WRITE, BLOCK_PERM_ALL, NULL));
+    g_assert_true(co_test_user_init(&t.reader, t.view,
+                                    BLOCK_PERM_CONSISTENT_READ | BLOCK_PERM_WRITE, BLOCK_PERM_ALL,
+                                    NULL));
+    g_assert_cmpint(co_block_write_buf(guest.child, 0, bytes, GRANULE, 0), ==, 0);
+    g_assert_nonnull(cbw_node_copy(t.cbw)->transits);
+    g_assert_cmpint(co_block_discard(t.reader.child, 0, GRANULE), ==, 0);
+    co_block_user_free(guest.user);
+    co_block_user_free(t.reader.user);
+    co_block_node_unref(t.view);
+    co_block_node_unref(t.cbw);
+    g_assert_true(buffer_is_zero(mem_disk(t.scratch)->bytes, SIZE));
     co_block_node_unref(t.scratch);
     co_block_node_unref(t.disk);
     control_unlock();
@@ -643,6 +748,11 @@ static void test_old_status(void)
     run(co_old_status, NULL);
 }
 
+static void test_discard_on_the_way(void)
+{
+    run(co_discard_on_the_way, NULL);
+}
+
 static void test_always_failed(void)
 {
     run(co_always_failed, NULL);
@@ -668,6 +778,7 @@ int main(int argc, char **argv)
     g_test_add_func("/block-copy/break-snapshot", test_break_snapshot);
     g_test_add_func("/block-copy/timeout", test_timeout);
     g_test_add_func("/block-copy/old-status", test_old_status);
+    g_test_add_func("/block-copy/discard-on-the-way", test_discard_on_the_way);
     g_test_add_func("/block-copy/always-failed", test_always_failed);
     g_test_add_func("/block-copy/little-room", test_little_room);
     ret = g_test_run();
