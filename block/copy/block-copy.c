@@ -54,6 +54,7 @@ void block_copy_free(BlockCopy *copy)
         return;
     }
     g_assert(!copy->saves && !copy->transits);
+    block_copy_hide_in_target(copy);
     copy_buffers_free(copy);
     staging_free(copy->staging);
     sparse_bitmap_free(copy->pending);
@@ -158,6 +159,9 @@ void block_copy_stop(BlockCopy *copy, int error)
         staging_stop(copy->staging);
     }
     copy_wake_savers(copy);
+    if (copy->front) {
+        copy_front_stopped(copy->front);
+    }
     copy_notify(copy);
 }
 

@@ -209,7 +209,10 @@ static int co_take(Chunk *chunk)
 
 /* --- writing --- */
 
-/* A long run: where the target reads as zeroes already nothing is written. */
+/*
+ * A long run: where the target reads as zeroes already nothing is written.  (With a front it seems
+ * to: these very zeroes are shown there.)
+ */
 static int co_write_zero_run(BlockCopy *copy, int64_t offset, int64_t bytes)
 {
     int ret = 0;
@@ -220,7 +223,8 @@ static int co_write_zero_run(BlockCopy *copy, int64_t offset, int64_t bytes)
         BlockStatus status;
 
         n = bytes;
-        if (co_block_status_above(copy->target, base, true, offset, n, &status) == 0 &&
+        if (!copy->front &&
+            co_block_status_above(copy->target, base, true, offset, n, &status) == 0 &&
             status.bytes > 0) {
             n = status.bytes;
             if (status.flags & BLOCK_STATUS_ZERO) {

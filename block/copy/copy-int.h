@@ -17,6 +17,7 @@
 typedef struct Save Save;
 typedef struct Transit Transit;
 typedef struct CopyBuffer CopyBuffer;
+typedef struct CopyFront CopyFront;
 
 /* A run of old bytes on its way to the target. */
 typedef struct CopyPart {
@@ -51,7 +52,8 @@ struct BlockCopy {
     SparseBitmap *lost;    /* they could not be read */
     SparseBitmap *access;  /* the frozen view may be read here */
     Staging *staging;      /* BLOCK_COPY_STAGED */
-    unsigned target_flags; /* BLOCK_SERIALISING where the source is in the target's backing chain */
+    unsigned target_flags; /* BLOCK_SERIALISING where others may be reading the target */
+    CopyFront *front;      /* shows what is staged to readers of the target; or NULL */
     bool break_guest_write;
     int64_t timeout_ns;
 
@@ -122,6 +124,27 @@ void copy_transit_end(BlockCopy *copy, Transit *transit);
 void co_copy_wait_transits(BlockCopy *copy, int64_t offset, int64_t bytes);
 /* The part that @offset lies in; NULL where it is not on its way. */
 const CopyPart *copy_transit_find(const BlockCopy *copy, int64_t offset);
+
+/*
+ * Overlays what is not pending any more on what was read of the source; blocks in the target are
+ * left for the caller, in @later (a bit each, from the first on; or NULL).  Does not yield.
+ */
+G_GNUC_WARN_UNUSED_RESULT int copy_overlay(BlockCopy *copy, int64_t offset, const IoSlice *data,
+                                           SparseBitmap *later);
+
+/*
+ * Cuts *bytes to a run of blocks whose old bytes are in the same place.  True: that is none of the
+ * nodes, and *status tells of it.  Else *pending says whether it is the source.
+ */
+bool copy_saved_status(const BlockCopy *copy, int64_t offset, int64_t *bytes, BlockStatus *status,
+                       bool *pending);
+/*
+ * Cuts the answer of the source to the blocks for which it still counts; false if there are none.
+ */
+bool copy_still_pending(const BlockCopy *copy, int64_t offset, BlockStatus *status);
+
+/* The copy was turned off: nobody waits for readers of the target any more. */
+void copy_front_stopped(CopyFront *front);
 
 /* A buffer that suits both ends. */
 void *copy_alloc(const BlockCopy *copy, size_t len);

@@ -116,11 +116,7 @@ static int co_read_place(BlockCopy *copy, Place place, int64_t offset, const IoS
     g_assert_not_reached();
 }
 
-/*
- * Overlays what is not pending any more on what was read from the source; blocks in the target are
- * left for the caller, in @later (a bit each, from @first on).  Does not yield.
- */
-static int overlay(BlockCopy *copy, int64_t offset, const IoSlice *data, SparseBitmap *later)
+int copy_overlay(BlockCopy *copy, int64_t offset, const IoSlice *data, SparseBitmap *later)
 {
     uint64_t first = copy_first_block(copy, offset);
     int64_t end = offset + data->len;
@@ -133,7 +129,9 @@ static int overlay(BlockCopy *copy, int64_t offset, const IoSlice *data, SparseB
         IoSlice part = part_of(data, offset, at, bytes);
 
         if (place == PLACE_TARGET) {
-            sparse_bitmap_set(later, block - first, 1);
+            if (later) {
+                sparse_bitmap_set(later, block - first, 1);
+            }
         } else if (place != PLACE_SOURCE) {
             ret = co_read_place(copy, place, at, &part);
         }
@@ -169,7 +167,7 @@ static int co_read_source(BlockCopy *copy, int64_t offset, const IoSlice *data)
     int ret = co_block_read(copy->source, offset, data, 0);
 
     if (ret == 0) {
-        ret = overlay(copy, offset, data, later);
+        ret = copy_overlay(copy, offset, data, later);
     }
     return ret < 0 ? ret : co_read_later(copy, offset, data, later);
 }
@@ -200,10 +198,7 @@ int co_block_copy_frozen_read(BlockCopy *copy, int64_t offset, const IoSlice *da
 
 /* --- status --- */
 
-/*
- * Cuts the answer of the source to the blocks for which it still counts; false if there are none.
- */
-static bool still_pending(const BlockCopy *copy, int64_t offset, BlockStatus *status)
+bool copy_still_pending(const BlockCopy *copy, int64_t offset, BlockStatus *status)
 {
     uint64_t first = copy_first_block(copy, offset), block;
 
@@ -217,38 +212,41 @@ static bool still_pending(const BlockCopy *copy, int64_t offset, BlockStatus *st
     return true;
 }
 
-static int co_status_of(BlockCopy *copy, Place place, bool want_zero, int64_t offset,
-                        int64_t bytes, BlockStatus *status)
+bool copy_saved_status(const BlockCopy *copy, int64_t offset, int64_t *bytes, BlockStatus *status,
+                       bool *pending)
 {
-    switch (place) {
-    case PLACE_TARGET:
-        return co_block_status(copy->target, want_zero, offset, bytes, status);
-    case PLACE_SOURCE:
-        return co_block_status(copy->source, want_zero, offset, bytes, status);
-    default:
-        *status = (BlockStatus){
-            .flags = BLOCK_STATUS_ALLOCATED |
-                     (place == PLACE_ZERO ? BLOCK_STATUS_ZERO : BLOCK_STATUS_DATA),
-            .bytes = bytes,
-        };
-        return 0;
+    Place place;
+
+    *bytes = same_place(copy, offset, *bytes, &place);
+    *pending = place == PLACE_SOURCE;
+    if (place == PLACE_SOURCE || place == PLACE_TARGET) {
+        return false;
     }
+    *status = (BlockStatus){
+        .flags = BLOCK_STATUS_ALLOCATED |
+                 (place == PLACE_ZERO ? BLOCK_STATUS_ZERO : BLOCK_STATUS_DATA),
+        .bytes = *bytes,
+    };
+    return true;
 }
 
 int co_block_copy_frozen_status(BlockCopy *copy, bool want_zero, int64_t offset, int64_t bytes,
                                 BlockStatus *status)
 {
-    Place place;
-    int ret;
+    bool pending;
+    int ret = 0;
 
     do {
         if (!may_read(copy, offset, bytes)) {
             return -EACCES;
         }
-        bytes = same_place(copy, offset, bytes, &place);
-        ret = co_status_of(copy, place, want_zero, offset, bytes, status);
-    } while (ret == 0 && place == PLACE_SOURCE && status->bytes > 0 &&
-             !still_pending(copy, offset, status));
+        if (copy_saved_status(copy, offset, &bytes, status, &pending)) {
+            break;
+        }
+        ret = co_block_status(pending ? copy->source : copy->target, want_zero, offset, bytes,
+                              status);
+    } while (ret == 0 && pending && status->bytes > 0 &&
+             !copy_still_pending(copy, offset, status));
     /* As with a read: the copy may have failed, or the range have been discarded, meanwhile. */
     return ret == 0 && !may_read(copy, offset, status->bytes) ? -EACCES : ret;
 }

@@ -3,6 +3,7 @@
 #include <inttypes.h>
 
 #include "block/filters/cbw-int.h"
+#include "block/drain.h"
 #include "block/filters/copy-before-write.h"
 #include "block/node-bitmaps.h"
 #include "util/error.h"
@@ -139,13 +140,24 @@ static BlockNode *co_open_node(BlockNode *source, BlockNode *target, const CbwJo
     return co_block_node_open(&options, errp);
 }
 
+/* The target is a view, too: readers see there what is on its way. */
+static void co_start_leaving(BlockNode *node)
+{
+    CbwState *s = node->state;
+    BlockDrain *drain = co_block_drain_begin(s->target->node);
+
+    s->leaver = leaver_new(s->copy, node);
+    block_copy_show_in_target(s->copy);
+    co_block_drain_end(drain);
+}
+
 BlockNode *co_cbw_open_for_job(BlockNode *source, BlockNode *target, const CbwJobOptions *job,
                                GError **errp)
 {
     BlockNode *node = co_open_node(source, target, job, errp);
     BlockCopyOptions copy = {
         .owner = node,
-        .mode = job->staged ? BLOCK_COPY_STAGED : BLOCK_COPY_WRITE_THROUGH,
+        .mode = BLOCK_COPY_STAGED,
         .staging_bytes = job->staging_bytes,
     };
     CbwState *s;
@@ -163,6 +175,9 @@ BlockNode *co_cbw_open_for_job(BlockNode *source, BlockNode *target, const CbwJo
     if (!make_copy(node, &copy, job->bitmap, errp)) {
         co_block_node_unref(node);
         return NULL;
+    }
+    if (job->no_copier) {
+        co_start_leaving(node);
     }
     return node;
 }

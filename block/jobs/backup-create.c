@@ -157,7 +157,7 @@ static BlockNode *co_insert_filter(const BackupPlan *plan, GError **errp)
 {
     CbwJobOptions options = {
         .name = plan->args->filter_node_name,
-        .staged = plan->sync != MIRROR_SYNC_MODE_NONE,
+        .no_copier = plan->sync == MIRROR_SYNC_MODE_NONE,
         .discard_source = plan->args->has_discard_source && plan->args->discard_source,
         .min_cluster_size = plan->min_cluster_size,
         .bitmap = plan->sync == MIRROR_SYNC_MODE_BITMAP ? plan->bitmap : NULL,
@@ -242,7 +242,8 @@ static void set_copier(BackupJob *b, const BackupPlan *plan)
 
     progress_set_remaining(&b->block.job.progress, block_copy_selected_bytes(b->copy));
     if (plan->sync == MIRROR_SYNC_MODE_NONE) {
-        block_copy_set_notify(b->copy, backup_notify, b);
+        b->leaver = cbw_node_leaver(b->filter);
+        leaver_set_notify(b->leaver, backup_notify, b);
     } else {
         b->copier = copier_new(&options);
     }
