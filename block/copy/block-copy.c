@@ -159,9 +159,6 @@ void block_copy_stop(BlockCopy *copy, int error)
         staging_stop(copy->staging);
     }
     copy_wake_savers(copy);
-    if (copy->front) {
-        copy_front_stopped(copy->front);
-    }
     copy_notify(copy);
 }
 

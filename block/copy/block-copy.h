@@ -116,12 +116,6 @@ G_GNUC_WARN_UNUSED_RESULT int co_block_copy_flush(BlockCopy *copy);
 void block_copy_show_in_target(BlockCopy *copy);
 void block_copy_hide_in_target(BlockCopy *copy);
 
-/*
- * After co_block_copy_save(), before the guest's write: waits for reads of the target that may be
- * reading the source below it; not once the copy is off.
- */
-void co_block_copy_wait_readers(BlockCopy *copy, int64_t offset, int64_t bytes);
-
 /* --- The frozen view: the source as it was at the instant --- */
 
 /* -EACCES for what does not belong to the copy, was discarded, or after the copy has failed. */

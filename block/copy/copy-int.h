@@ -143,9 +143,6 @@ bool copy_saved_status(const BlockCopy *copy, int64_t offset, int64_t *bytes, Bl
  */
 bool copy_still_pending(const BlockCopy *copy, int64_t offset, BlockStatus *status);
 
-/* The copy was turned off: nobody waits for readers of the target any more. */
-void copy_front_stopped(CopyFront *front);
-
 /* A buffer that suits both ends. */
 void *copy_alloc(const BlockCopy *copy, size_t len);
 

@@ -44,17 +44,6 @@ static int64_t next_piece(const BlockCopy *copy, int64_t offset, int64_t bytes)
     return MAX(at, cut) - offset;
 }
 
-/* What a guest's change of the range waits for. */
-static int co_save(BlockCopy *copy, int64_t offset, int64_t bytes)
-{
-    int ret = co_block_copy_save(copy, offset, bytes);
-
-    if (ret == 0) {
-        co_block_copy_wait_readers(copy, offset, bytes);
-    }
-    return ret;
-}
-
 static int cbw_co_write(BlockNode *node, int64_t offset, const IoSlice *data, unsigned flags)
 {
     BlockCopy *copy = copy_of(node);
@@ -68,7 +57,7 @@ static int cbw_co_write(BlockNode *node, int64_t offset, const IoSlice *data, un
 
         n = next_piece(copy, offset + done, data->len - done);
         piece = io_slice_sub(data, done, n);
-        ret = co_save(copy, offset + done, n);
+        ret = co_block_copy_save(copy, offset + done, n);
         if (ret == 0) {
             ret = co_block_write(node->file, offset + done, &piece, flags);
         }
@@ -86,7 +75,7 @@ static int cbw_co_write_zeroes(BlockNode *node, int64_t offset, int64_t bytes, u
     }
     for (int64_t n; bytes > 0 && ret == 0; offset += n, bytes -= n) {
         n = next_piece(copy, offset, bytes);
-        ret = co_save(copy, offset, n);
+        ret = co_block_copy_save(copy, offset, n);
         if (ret == 0) {
             ret = co_block_write_zeroes(node->file, offset, n, flags);
         }
@@ -124,7 +113,7 @@ static int cbw_co_discard(BlockNode *node, int64_t offset, int64_t bytes)
 
         n = discard_piece(copy, offset, bytes, &leave_out);
         if (!leave_out) {
-            ret = co_save(copy, offset, n);
+            ret = co_block_copy_save(copy, offset, n);
             if (ret == 0) {
                 ret = co_block_discard(node->file, offset, n);
             }

@@ -7,6 +7,7 @@
  * TIDEMARK_SEED repeats a run, TIDEMARK_ROUNDS sets its length.
  */
 #include "tests/unit/copy-util.h"
+#include "tests/unit/cow-disk.h"
 
 /* --- pull --- */
 
@@ -19,6 +20,9 @@ typedef struct PullTest {
     bool staged;
     bool may_break;  /* the scratch fails or is slow: the view may be broken */
     int64_t unit;    /* of discards */
+    bool classic;    /* the disk is below the scratch */
+    unsigned readers;
+    bool stop_readers;
 } PullTest;
 
 #define PAGES ((SIZE + MEM_PAGE - 1) / MEM_PAGE)
@@ -203,7 +207,12 @@ static void co_pull(void *opaque)
 
 /* --- sync=none: the target is a view --- */
 
-/* Where the guest has written, readers of the target see the disk of the instant. */
+/* A view with the disk below it shows all of the instant; without it what the guest has written. */
+static bool none_shows(const PullTest *t, const uint8_t *disk, int64_t offset, int64_t bytes)
+{
+    return t->classic || memcmp(disk, t->snapshot + offset, bytes) != 0;
+}
+
 static void co_none_read(PullTest *t)
 {
     int64_t offset = test_range(0, SIZE / MEM_PAGE) * MEM_PAGE;
@@ -215,11 +224,15 @@ static void co_none_read(PullTest *t)
     test_user_begin(&t->reader);
     ret = co_block_read_buf(t->reader.child, offset, buf, bytes);
     test_user_end(&t->reader);
+    if (!block_node_find("flt")) {
+        g_assert_true(t->may_break); /* the job is over, and the view with it */
+        return;
+    }
     g_assert_true(ret == 0 || (t->may_break && ret == -EIO));
     for (int64_t at = 0; at < bytes && ret == 0; at += MEM_PAGE) {
         int64_t n = MIN(MEM_PAGE, bytes - at);
 
-        if (memcmp(before + at, t->snapshot + offset + at, n) != 0) {
+        if (none_shows(t, before + at, offset + at, n)) {
             g_assert_cmpint(memcmp(buf + at, t->snapshot + offset + at, n), ==, 0);
         }
     }
@@ -227,8 +240,8 @@ static void co_none_read(PullTest *t)
 
 static void co_none_status(PullTest *t)
 {
-    int64_t page = test_range(0, SIZE / MEM_PAGE), offset = page * MEM_PAGE;
-    bool written = memcmp(mem_disk(t->disk)->bytes + offset, t->snapshot + offset, MEM_PAGE) != 0;
+    int64_t offset = test_range(0, SIZE / MEM_PAGE) * MEM_PAGE;
+    bool shown = none_shows(t, mem_disk(t->disk)->bytes + offset, offset, MEM_PAGE);
     BlockStatus status;
     int ret;
 
@@ -236,9 +249,23 @@ static void co_none_status(PullTest *t)
     ret = co_block_status(t->reader.child, true, offset, MEM_PAGE, &status);
     test_user_end(&t->reader);
     g_assert_cmpint(ret, ==, 0);
-    if (written && (status.flags & BLOCK_STATUS_ZERO) && !t->may_break) {
+    if (shown && (status.flags & BLOCK_STATUS_ZERO) && !t->may_break) {
         g_assert_true(buffer_is_zero(t->snapshot + offset, status.bytes));
     }
+}
+
+/* Reads at several places at once, so that guest's writes come in the middle. */
+static void co_none_reader(void *opaque)
+{
+    PullTest *t = opaque;
+
+    while (!t->stop_readers) {
+        if (!t->reader.quiesced) {
+            co_none_read(t);
+        }
+        co_sleep_ns(test_range(0, 100000));
+    }
+    t->readers--;
 }
 
 static void co_none_steps(PullTest *t)
@@ -263,6 +290,8 @@ static void co_none_steps(PullTest *t)
 static void co_none_cancel(PullTest *t)
 {
     g_autofree uint8_t *now = g_memdup2(mem_disk(t->disk)->bytes, SIZE);
+    const uint8_t *scratch = t->classic ? cow_disk(t->scratch)->bytes
+                                        : mem_disk(t->scratch)->bytes;
     Job *job = job_find("j");
 
     if (job) {
@@ -275,9 +304,35 @@ static void co_none_cancel(PullTest *t)
         int64_t n = MIN(MEM_PAGE, SIZE - at);
 
         if (memcmp(now + at, t->snapshot + at, n) != 0) {
-            g_assert_cmpint(memcmp(mem_disk(t->scratch)->bytes + at, t->snapshot + at, n), ==, 0);
+            g_assert_cmpint(memcmp(scratch + at, t->snapshot + at, n), ==, 0);
         }
     }
+}
+
+static void set_errors(PullTest *t, int of_1000)
+{
+    if (t->classic) {
+        cow_disk(t->scratch)->write_errors = of_1000;
+    } else {
+        mem_disk(t->scratch)->write_errors = of_1000;
+    }
+}
+
+static void co_none_open(PullTest *t)
+{
+    int64_t slow_ns = test_bit() ? test_range(0, 3000000) : 0;
+
+    t->classic = test_range(0, 3) > 0;
+    if (t->classic) {
+        t->scratch = co_open_json("{'driver': 'raw', 'node-name': 'scratch', 'file': 'disk'}");
+        cow_disk(t->scratch)->slow_ns = slow_ns;
+    } else {
+        t->scratch = co_mem_open("scratch", SIZE);
+        memset(mem_disk(t->scratch)->bytes, 0xee, SIZE);
+        mem_disk(t->scratch)->slow_ns = slow_ns;
+    }
+    t->may_break = test_range(0, 4) == 0;
+    set_errors(t, t->may_break ? 20 : 0);
 }
 
 static void co_none_round(PullTest *t)
@@ -288,19 +343,24 @@ static void co_none_round(PullTest *t)
     };
 
     co_control_lock();
-    t->scratch = co_mem_open("scratch", SIZE);
-    memset(mem_disk(t->scratch)->bytes, 0xee, SIZE);
-    t->may_break = test_range(0, 4) == 0;
-    mem_disk(t->scratch)->write_errors = t->may_break ? 20 : 0;
-    mem_disk(t->scratch)->slow_ns = test_bit() ? test_range(0, 3000000) : 0;
+    co_none_open(t);
     g_assert_true(co_test_user_init(&t->reader, t->scratch, BLOCK_PERM_CONSISTENT_READ,
                                     BLOCK_PERM_ALL & ~BLOCK_PERM_RESIZE, NULL));
     control_unlock();
     co_start_backup(&args, t->disk, t->snapshot);
     t->cbw = block_node_find("flt");
+    t->stop_readers = false;
+    for (t->readers = 0; t->readers < 4;) {
+        t->readers++;
+        co_start(co_none_reader, t);
+    }
     co_none_steps(t);
+    t->stop_readers = true;
+    while (t->readers) {
+        co_sleep_ns(10000);
+    }
     co_none_cancel(t);
-    mem_disk(t->scratch)->write_errors = 0;
+    set_errors(t, 0);
     co_control_lock();
     co_block_user_free(t->reader.user);
     co_block_node_unref(t->scratch);
@@ -312,6 +372,7 @@ static void co_none(void *opaque)
     PullTest t = { .snapshot = g_malloc(SIZE) };
     Outcome outcome;
 
+    block_driver_register(&cow_driver);
     co_control_lock();
     t.disk = co_mem_open("disk", SIZE);
     qmp_event_set_sink(note_event, &outcome);
