@@ -1,76 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Copies of a live disk against a model: a guest writes to a disk in memory while backup jobs push
- * it, are paused, cancelled, and fail; while a reader pulls its frozen view; and with little room
- * for saves.
+ * Push copies of a live disk against a model: a guest writes to a disk in memory while backup jobs
+ * push it, are paused, cancelled, and fail; and with little room for saves.
  *
  * TIDEMARK_SEED repeats a run, TIDEMARK_ROUNDS sets its length.
  */
 #include "block/copy/copier.h"
-#include "block/copy/copy-int.h"
-#include "block/filters/copy-before-write.h"
-#include "block/jobs/backup.h"
 #include "block/node-bitmaps.h"
-#include "qmp-schema/event-sink.h"
-#include "tests/unit/mem-disk.h"
-
-#define SIZE ((3 << 20) + 12800)
-#define GRANULE 65536
-
-static int rounds(void)
-{
-    const char *given = g_getenv("TIDEMARK_ROUNDS");
-
-    return given ? atoi(given) : 40;
-}
-
-/* What the last job came to. */
-typedef struct Outcome {
-    bool completed, cancelled, failed;
-    unsigned errors;
-} Outcome;
-
-static void note_event(const char *name, json_t *data, void *opaque)
-{
-    Outcome *outcome = opaque;
-
-    if (strcmp(name, "BLOCK_JOB_COMPLETED") == 0) {
-        outcome->completed = true;
-        outcome->failed = json_object_get(data, "error") != NULL;
-    }
-    outcome->cancelled |= strcmp(name, "BLOCK_JOB_CANCELLED") == 0;
-    outcome->errors += strcmp(name, "BLOCK_JOB_ERROR") == 0;
-    json_decref(data);
-}
-
-/* As the command does it, with a look at the disk at the instant. */
-static void co_start_backup(const BlockdevBackup *args, BlockNode *source, uint8_t *snapshot)
-{
-    g_autoptr(GError) error = NULL;
-    BlockDrain *drain;
-    BlockJob *job;
-
-    co_control_lock();
-    drain = co_block_drain_begin(source);
-    job = co_backup_prepare(args, NULL, &error);
-    g_assert_no_error(error);
-    memcpy(snapshot, mem_disk(source)->bytes, source->size);
-    co_block_drain_end(drain);
-    block_job_start(job);
-    control_unlock();
-}
-
-static void co_drain_once(BlockNode *node)
-{
-    BlockDrain *drain;
-
-    co_control_lock();
-    drain = co_block_drain_begin(node);
-    g_assert_cmpint(node->in_flight, ==, 0);
-    co_pass();
-    co_block_drain_end(drain);
-    control_unlock();
-}
+#include "tests/unit/copy-util.h"
 
 /* The job's filter shows the frozen view too, wherever the old bytes are now. */
 static void co_look_through_filter(const uint8_t *snapshot)
@@ -262,236 +199,6 @@ static void co_push(void *opaque)
     g_free(t.snapshot);
 }
 
-/* --- pull --- */
-
-typedef struct PullTest {
-    BlockNode *disk, *scratch, *cbw, *view;
-    MemGuest guest;
-    TestUser reader;
-    uint8_t *snapshot;
-    uint8_t *gone; /* a byte for each cluster that was discarded */
-} PullTest;
-
-static bool any_gone(const PullTest *t, int64_t offset, int64_t bytes)
-{
-    for (int64_t c = offset / GRANULE; c <= (offset + bytes - 1) / GRANULE; c++) {
-        if (t->gone[c]) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static void co_pull_read(PullTest *t, int64_t offset, int64_t bytes)
-{
-    g_autofree uint8_t *buf = g_malloc(bytes);
-    int ret = co_block_read_buf(t->reader.child, offset, buf, bytes);
-
-    if (any_gone(t, offset, bytes)) {
-        g_assert_cmpint(ret, ==, -EACCES);
-    } else {
-        g_assert_cmpint(ret, ==, 0);
-        g_assert_cmpint(memcmp(buf, t->snapshot + offset, bytes), ==, 0);
-    }
-}
-
-static void co_pull_status(PullTest *t, int64_t offset, int64_t bytes)
-{
-    BlockStatus status;
-    int ret = co_block_status(t->reader.child, true, offset, bytes, &status);
-
-    if (any_gone(t, offset, bytes)) {
-        g_assert_cmpint(ret, ==, -EACCES);
-        return;
-    }
-    g_assert_cmpint(ret, ==, 0);
-    g_assert_cmpint(status.bytes, >, 0);
-    g_assert_cmpint(status.bytes, <=, bytes);
-    if (status.flags & BLOCK_STATUS_ZERO) {
-        g_assert_true(buffer_is_zero(t->snapshot + offset, status.bytes));
-    }
-}
-
-static void co_pull_discard(PullTest *t)
-{
-    int64_t c = test_range(0, SIZE / GRANULE + 1);
-
-    t->gone[c] = 1;
-    g_assert_cmpint(co_block_discard(t->reader.child, c * GRANULE,
-                                     MIN(GRANULE, SIZE - c * GRANULE)), ==, 0);
-}
-
-static void co_pull_read_some(PullTest *t)
-{
-    for (int i = 0; i < 150; i++) {
-        int64_t offset = test_range(0, SIZE);
-        int64_t bytes = test_range(1, i % 10 ? 100000 : 1 << 20);
-
-        bytes = MIN(SIZE - offset, bytes);
-        switch (test_range(0, 8)) {
-        case 0:
-            co_pull_status(t, offset, bytes);
-            break;
-        case 1:
-            if (i % 8 == 0) {
-                co_pull_discard(t);
-            }
-            break;
-        default:
-            co_pull_read(t, offset, bytes);
-        }
-    }
-}
-
-static void co_pull_round(PullTest *t)
-{
-    co_control_lock();
-    t->scratch = co_mem_open("scratch", SIZE);
-    t->cbw = co_open_json("{'driver': 'copy-before-write', 'node-name': 'cbw', 'file': 'disk', "
-                          "'target': 'scratch', 'discard': 'unmap'}");
-    t->view = co_open_json("{'driver': 'snapshot-access', 'node-name': 'view', 'file': 'cbw', "
-                           "'discard': 'unmap'}");
-    memcpy(t->snapshot, mem_disk(t->disk)->bytes, SIZE);
-    memset(t->gone, 0, SIZE / GRANULE + 1);
-    co_guest_start(&t->guest, t->cbw, t->disk);
-    g_assert_true(co_test_user_init(&t->reader, t->view,
-                                    BLOCK_PERM_CONSISTENT_READ | BLOCK_PERM_WRITE, BLOCK_PERM_ALL,
-                                    NULL));
-    control_unlock();
-    co_pull_read_some(t);
-    co_control_lock();
-    co_block_user_free(t->reader.user);
-    co_guest_stop(&t->guest);
-    co_block_node_unref(t->view);
-    co_block_node_unref(t->cbw);
-    co_block_node_unref(t->scratch);
-    control_unlock();
-}
-
-static void co_pull(void *opaque)
-{
-    PullTest t = { .snapshot = g_malloc(SIZE), .gone = g_malloc0(SIZE / GRANULE + 1) };
-
-    co_control_lock();
-    t.disk = co_mem_open("disk", SIZE);
-    control_unlock();
-    for (int i = 0; i < rounds() / 4; i++) {
-        co_pull_round(&t);
-    }
-    co_control_lock();
-    co_block_node_unref(t.disk);
-    control_unlock();
-    g_free(t.snapshot);
-    g_free(t.gone);
-}
-
-/* --- a failing scratch --- */
-
-static void co_failing_scratch(void *opaque)
-{
-    bool break_guest = GPOINTER_TO_INT(opaque);
-    PullTest t = { 0 };
-    uint8_t byte;
-
-    co_control_lock();
-    t.disk = co_mem_open("disk", SIZE);
-    t.scratch = co_mem_open("scratch", SIZE);
-    t.cbw = co_open_json("{'driver': 'copy-before-write', 'node-name': 'cbw', 'file': 'disk', "
-                         "'target': 'scratch', 'on-cbw-error': '%s'}",
-                         break_guest ? "break-guest-write" : "break-snapshot");
-    t.view = co_open_json("{'driver': 'snapshot-access', 'node-name': 'view', 'file': 'cbw'}");
-    co_guest_start(&t.guest, t.cbw, t.disk);
-    t.guest.may_fail = break_guest;
-    mem_disk(t.scratch)->write_errors = 300;
-    g_assert_true(co_test_user_init(&t.reader, t.view, BLOCK_PERM_CONSISTENT_READ, BLOCK_PERM_ALL,
-                                    NULL));
-    if (break_guest) {
-        while (t.guest.failed < 3) {
-            co_sleep_ns(100000);
-        }
-        g_assert_cmpint(co_block_read_buf(t.reader.child, 0, &byte, 1), ==, 0);
-    } else {
-        while (!block_copy_error(cbw_node_copy(t.cbw))) {
-            co_sleep_ns(100000);
-        }
-        g_assert_cmpint(co_block_read_buf(t.reader.child, 0, &byte, 1), ==, -EACCES);
-    }
-    mem_disk(t.scratch)->write_errors = 0;
-    co_block_user_free(t.reader.user);
-    co_guest_stop(&t.guest);
-    co_block_node_unref(t.view);
-    co_block_node_unref(t.cbw);
-    co_block_node_unref(t.scratch);
-    co_block_node_unref(t.disk);
-    control_unlock();
-}
-
-/* The save takes longer than cbw-timeout: the guest gets an error, and the save goes on. */
-static void co_timeout(void *opaque)
-{
-    uint8_t bytes[512] = { 1 };
-    PullTest t = { 0 };
-    TestUser guest;
-
-    co_control_lock();
-    t.disk = co_mem_open("disk", SIZE);
-    t.scratch = co_mem_open("scratch", SIZE);
-    t.cbw = co_open_json("{'driver': 'copy-before-write', 'node-name': 'cbw', 'file': 'disk', "
-                         "'target': 'scratch', 'cbw-timeout': 1}");
-    mem_disk(t.scratch)->slow_ns = 1300000000;
-    g_assert_true(co_test_user_init(&guest, t.cbw, BLOCK_PERM_WRITE, BLOCK_PERM_ALL, NULL));
-    g_assert_cmpint(co_block_write_buf(guest.child, 0, bytes, sizeof(bytes), 0), ==, -ETIMEDOUT);
-    g_assert_cmpint(co_block_write_buf(guest.child, 0, bytes, sizeof(bytes), 0), ==, 0);
-    co_block_user_free(guest.user);
-    co_block_node_unref(t.cbw);
-    co_block_node_unref(t.scratch);
-    co_block_node_unref(t.disk);
-    control_unlock();
-}
-
-/* --- what a random run seldom meets --- */
-
-static void co_zero_soon(void *opaque)
-{
-    TestUser *guest = opaque;
-
-    co_sleep_ns(500000);
-    g_assert_cmpint(co_block_write_zeroes(guest->child, 0, GRANULE, 0), ==, 0);
-}
-
-/*
- * Block status of the source is old news by the time it is heard: it must be overlaid, as reads
- * are.
- */
-static void co_old_status(void *opaque)
-{
-    PullTest t = { 0 };
-    BlockStatus status;
-    TestUser guest;
-
-    co_control_lock();
-    t.disk = co_mem_open("disk", SIZE);
-    t.scratch = co_mem_open("scratch", SIZE);
-    memset(mem_disk(t.disk)->bytes, 0x55, SIZE);
-    t.cbw = co_open_json("{'driver': 'copy-before-write', 'node-name': 'cbw', 'file': 'disk', "
-                         "'target': 'scratch'}");
-    t.view = co_open_json("{'driver': 'snapshot-access', 'node-name': 'view', 'file': 'cbw'}");
-    g_assert_true(co_test_user_init(&guest, t.cbw, BLOCK_PERM_WRITE, BLOCK_PERM_ALL, NULL));
-    g_assert_true(co_test_user_init(&t.reader, t.view, BLOCK_PERM_CONSISTENT_READ, BLOCK_PERM_ALL,
-                                    NULL));
-    mem_disk(t.disk)->slow_status_ns = 5000000;
-    co_start(co_zero_soon, &guest);
-    g_assert_cmpint(co_block_status(t.reader.child, true, 0, 2 * GRANULE, &status), ==, 0);
-    g_assert_false(status.flags & BLOCK_STATUS_ZERO);
-    co_block_user_free(guest.user);
-    co_block_user_free(t.reader.user);
-    co_block_node_unref(t.view);
-    co_block_node_unref(t.cbw);
-    co_block_node_unref(t.scratch);
-    co_block_node_unref(t.disk);
-    control_unlock();
-}
-
 /* I3, bitmap-mode=always: what the copier still held when it failed is not taken for copied. */
 static void co_always_failed(void *opaque)
 {
@@ -554,7 +261,7 @@ static void co_little_room(void *opaque)
     g_autofree uint8_t *snapshot = NULL;
     RateLimit limit = { 0 };
     Progress progress = { 0 };
-    CbwJobOptions options = { .staged = true, .staging_bytes = 2 << 20 };
+    CbwJobOptions options = { .staging_bytes = 2 << 20 };
     BlockNode *disk, *copy, *cbw;
     MemGuest guest;
     Copier *copier;
@@ -606,7 +313,7 @@ typedef struct SpillTest {
 
 static void co_spill_begin(SpillTest *t, bool single, int64_t spill_bytes)
 {
-    CbwJobOptions options = { .staged = true, .staging_bytes = 2 << 20 };
+    CbwJobOptions options = { .staging_bytes = 2 << 20 };
 
     co_control_lock();
     t->disk = co_mem_open("disk", ROOM_SIZE);
@@ -696,56 +403,9 @@ static void co_spill_full(void *opaque)
 
 /* --- */
 
-typedef struct Body {
-    CoFn *fn;
-    void *opaque;
-} Body;
-
-static void co_body(void *opaque)
-{
-    Body *body = opaque;
-
-    control_init(loop_current());
-    block_drivers_register();
-    block_driver_register(&mem_driver);
-    body->fn(body->opaque);
-}
-
-static void run(CoFn *fn, void *opaque)
-{
-    Body body = { fn, opaque };
-
-    run_in_co(co_body, &body);
-}
-
 static void test_push(void)
 {
     run(co_push, NULL);
-}
-
-static void test_pull(void)
-{
-    run(co_pull, NULL);
-}
-
-static void test_break_guest_write(void)
-{
-    run(co_failing_scratch, GINT_TO_POINTER(true));
-}
-
-static void test_break_snapshot(void)
-{
-    run(co_failing_scratch, GINT_TO_POINTER(false));
-}
-
-static void test_timeout(void)
-{
-    run(co_timeout, NULL);
-}
-
-static void test_old_status(void)
-{
-    run(co_old_status, NULL);
 }
 
 static void test_always_failed(void)
@@ -770,26 +430,16 @@ static void test_spill_full(void)
     run(co_spill_full, GINT_TO_POINTER(false));
 }
 
-int main(int argc, char **argv)
+static void add_tests(void)
 {
-    const char *given = g_getenv("TIDEMARK_SEED");
-    uint32_t seed = given ? strtoul(given, NULL, 0) : g_random_int();
-    int ret;
-
-    g_test_init(&argc, &argv, NULL);
-    test_rand = g_rand_new_with_seed(seed);
-    g_test_message("TIDEMARK_SEED=%u", seed);
     g_test_add_func("/block-copy/push", test_push);
-    g_test_add_func("/block-copy/pull", test_pull);
-    g_test_add_func("/block-copy/break-guest-write", test_break_guest_write);
-    g_test_add_func("/block-copy/break-snapshot", test_break_snapshot);
-    g_test_add_func("/block-copy/timeout", test_timeout);
-    g_test_add_func("/block-copy/old-status", test_old_status);
     g_test_add_func("/block-copy/always-failed", test_always_failed);
     g_test_add_func("/block-copy/little-room", test_little_room);
     g_test_add_func("/block-copy/spill", test_spill);
     g_test_add_func("/block-copy/spill-full", test_spill_full);
-    ret = g_test_run();
-    g_rand_free(test_rand);
-    return ret;
+}
+
+int main(int argc, char **argv)
+{
+    return copy_test_main(argc, argv, add_tests);
 }
