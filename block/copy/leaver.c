@@ -19,6 +19,8 @@ struct Leaver {
     BlockCopy *copy;
     BlockUser *user;   /* inside the owner: for drain */
     int64_t leave_from; /* where in staging the next chunk looks */
+    int64_t unit;       /* of whole clusters; 0: blocks leave singly */
+    SparseBitmap *busy; /* units in flight */
     unsigned leaving;
     bool drained, finishing;
     int error;
@@ -67,12 +69,18 @@ static void co_leave(void *opaque)
     Leave *leave = opaque;
     Leaver *l = leave->leaver;
     Chunk *chunk = leave->chunk;
-    int ret = co_chunk_write(chunk, 0);
+    int ret = co_chunk_take(chunk);
 
+    if (ret == 0) {
+        ret = co_chunk_write(chunk, 0);
+    }
     if (ret < 0) {
         fail(l, ret);
     } else {
         l->copy->saved_bytes += chunk->moved;
+    }
+    if (chunk->kind == CHUNK_DATA) {
+        sparse_bitmap_clear(l->busy, chunk->offset / l->unit, 1);
     }
     chunk_free(chunk);
     g_free(leave);
@@ -101,6 +109,47 @@ static bool may_start(const Leaver *l)
            (!l->drained || is_wanted(l));
 }
 
+/* The first unit from @from on that has something staged and is not in flight. */
+static bool find_unit(const Leaver *l, int64_t from, uint64_t *unit)
+{
+    uint64_t at = copy_first_block(l->copy, from), block;
+
+    while (sparse_bitmap_next_set(staging_held(l->copy->staging), at, UINT64_MAX, &block)) {
+        *unit = copy_block_offset(l->copy, block) / l->unit;
+        if (!sparse_bitmap_get(l->busy, *unit)) {
+            return true;
+        }
+        at = copy_first_block(l->copy, (*unit + 1) * l->unit);
+    }
+    return false;
+}
+
+/* As the background copier's: it takes what is pending then, and what is staged. */
+static Chunk *next_unit(Leaver *l)
+{
+    uint64_t unit;
+    int64_t offset, bytes;
+
+    if (!find_unit(l, l->leave_from, &unit) && !find_unit(l, 0, &unit)) {
+        return NULL;
+    }
+    offset = unit * l->unit;
+    bytes = MIN(l->unit, l->copy->size - offset);
+    l->leave_from = offset + bytes;
+    sparse_bitmap_set(l->busy, unit, 1);
+    return chunk_new(l->copy, CHUNK_DATA, offset, bytes);
+}
+
+static Chunk *next_blocks(Leaver *l)
+{
+    Chunk *chunk = chunk_new_leave(l->copy, &l->leave_from);
+
+    if (!chunk) {
+        fail(l, -ENOMEM);
+    }
+    return chunk;
+}
+
 static Chunk *next_chunk(Leaver *l)
 {
     Chunk *chunk = NULL;
@@ -109,10 +158,8 @@ static Chunk *next_chunk(Leaver *l)
         return NULL;
     }
     if (!staging_empty(l)) {
-        chunk = chunk_new_leave(l->copy, &l->leave_from);
-        if (!chunk) {
-            fail(l, -ENOMEM);
-        }
+        /* Once the copy is off, what is pending need not be old any more. */
+        chunk = l->unit && !l->finishing ? next_unit(l) : next_blocks(l);
     } else if (l->finishing && sparse_bitmap_count(l->copy->zeroes)) {
         chunk = chunk_new_leave_zeroes(l->copy);
     }
@@ -190,11 +237,15 @@ static const BlockUserOps user_ops = {
 
 /* --- life --- */
 
-Leaver *leaver_new(BlockCopy *copy, BlockNode *owner)
+Leaver *leaver_new(BlockCopy *copy, BlockNode *owner, bool whole_clusters)
 {
     Leaver *l = g_new0(Leaver, 1);
 
     l->copy = copy;
+    if (whole_clusters) {
+        l->unit = MAX(copy->block_size, MIN(copy->cluster_size, COPY_MAX_IO));
+        l->busy = sparse_bitmap_new(units_covering(copy->size, l->unit));
+    }
     l->user = block_user_new_inside(&user_ops, l, owner);
     block_copy_set_notify(copy, on_copy_news, l);
     return l;
@@ -238,5 +289,6 @@ void co_leaver_free(Leaver *l)
     block_copy_set_notify(l->copy, NULL, NULL);
     co_move(control_loop());
     co_block_user_free(l->user);
+    sparse_bitmap_free(l->busy);
     g_free(l);
 }

@@ -2,7 +2,7 @@
 /*
  * The leaver: moves what a copy has staged to its target, where no background copier does.
  *
- * It works in leave chunks (chunk.h), several in flight, as long as there is something staged.
+ * It works in chunks (chunk.h), several in flight, as long as there is something staged.
  * Blocks that were saved as zeroes take no room: they stay marks until the end.  An error of the
  * target, or old bytes that were lost, break the copy (I5): there is nobody to ask.
  *
@@ -16,8 +16,12 @@
 
 typedef struct Leaver Leaver;
 
-/* For a staged copy; is the one that the copy notifies.  Loop 0, control lock. */
-Leaver *leaver_new(BlockCopy *copy, BlockNode *owner);
+/*
+ * For a staged copy; is the one that the copy notifies.  @whole_clusters: with a staged block goes
+ * the rest of its cluster, read from the source, so that it need not be saved later: for targets
+ * that take whole clusters anyway.  Loop 0, control lock.
+ */
+Leaver *leaver_new(BlockCopy *copy, BlockNode *owner, bool whole_clusters);
 
 /*
  * Moves what is still staged, unless the copy has failed, and frees the leaver.  No guest is left.
@@ -30,7 +34,7 @@ void leaver_set_notify(Leaver *l, BlockCopyNotifyFn *fn, void *opaque);
 
 /*
  * The end of a copy that was turned off by its user and has not failed: what was staged until then
- * is moved, zeroes too.  Done when nothing is left, or it has failed.
+ * is moved, zeroes too, and nothing more.  Done when nothing is left, or it has failed.
  */
 void leaver_finish(Leaver *l);
 bool leaver_done(const Leaver *l);

@@ -113,7 +113,7 @@ bool cbw_co_open(BlockNode *node, const BlockdevOptions *options, GError **errp)
     if (!make_copy(node, &copy, bitmap, errp)) {
         return false;
     }
-    s->leaver = block_copy_is_staged(s->copy) ? leaver_new(s->copy, node) : NULL;
+    s->leaver = block_copy_is_staged(s->copy) ? leaver_new(s->copy, node, false) : NULL;
     return true;
 }
 
@@ -140,13 +140,16 @@ static BlockNode *co_open_node(BlockNode *source, BlockNode *target, const CbwJo
     return co_block_node_open(&options, errp);
 }
 
-/* The target is a view, too: readers see there what is on its way. */
+/*
+ * The target is a view, too: readers see there what is on its way.  It is an image on top of the
+ * disk mostly, which takes whole clusters.
+ */
 static void co_start_leaving(BlockNode *node)
 {
     CbwState *s = node->state;
     BlockDrain *drain = co_block_drain_begin(s->target->node);
 
-    s->leaver = leaver_new(s->copy, node);
+    s->leaver = leaver_new(s->copy, node, true);
     block_copy_show_in_target(s->copy);
     co_block_drain_end(drain);
 }
