@@ -173,7 +173,6 @@ BlockCopyUse block_copy_use(const BlockCopy *copy)
     if (copy->spill) {
         use.spill_used = spill_used(copy->spill);
         use.spill_size = spill_limit(copy->spill);
-        use.spill_made = spill_is_made(copy->spill);
         use.spill_error = copy->spill_error;
     }
     return use;

@@ -96,7 +96,6 @@ bool block_copy_is_staged(const BlockCopy *copy);
 typedef struct BlockCopyUse {
     int64_t staging_used, staging_size;
     int64_t spill_used, spill_size;
-    bool spill_made;
     int spill_error;
 } BlockCopyUse;
 BlockCopyUse block_copy_use(const BlockCopy *copy);

@@ -56,7 +56,7 @@ struct BlockCopy {
     Spill *spill;          /* NULL: there is none */
     uint64_t spill_from;   /* where in staging the next batch begins */
     bool spilling;
-    int spill_error;       /* the first one; nothing is spilled after it */
+    _Atomic int spill_error; /* the first one; nothing is spilled after it */
     unsigned target_flags; /* BLOCK_SERIALISING where the source is in the target's backing chain */
     bool break_guest_write;
     int64_t timeout_ns;

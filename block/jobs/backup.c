@@ -224,12 +224,16 @@ static void co_give_up(BackupJob *b, int ret)
 static void explain(const BackupJob *b, GError **errp)
 {
     BlockCopyUse use = block_copy_use(b->copy);
+    g_autofree char *file = use.spill_error
+                                ? g_strdup_printf(" are full, the staging file failed (%s),",
+                                                  g_strerror(-use.spill_error))
+                                : g_strdup_printf("%s are full",
+                                                  use.spill_size ? " and the staging file" : "");
 
     tm_error_set(errp, "The guest of node '%s' writes faster than its old data can be put away: "
-                 "%" PRId64 " MiB of staging memory%s are full and the target does not keep up "
+                 "%" PRId64 " MiB of staging memory%s and the target does not keep up "
                  "(see staging-file, staging-file-size and staging-timeout of blockdev-backup)",
-                 b->source->name, use.staging_size >> 20,
-                 use.spill_size ? " and the staging file" : "");
+                 b->source->name, use.staging_size >> 20, file);
 }
 
 static int co_backup_run(Job *job, GError **errp)
