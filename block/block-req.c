@@ -79,23 +79,3 @@ void co_block_req_serialise(BlockReq *req, int64_t align)
     }
     co_block_req_wait_serialising(req);
 }
-
-static BlockReq *find_overlapping(BlockNode *node, uint64_t before, int64_t offset, int64_t bytes)
-{
-    for (BlockReq *req = node->requests.first; req; req = req->next) {
-        if (req->sequence < before && overlaps(req, offset, bytes)) {
-            return req;
-        }
-    }
-    return NULL;
-}
-
-void co_block_req_wait_overlapping(BlockNode *node, int64_t offset, int64_t bytes)
-{
-    uint64_t now = node->requests.next_sequence;
-    BlockReq *req;
-
-    while ((req = find_overlapping(node, now, offset, bytes))) {
-        co_queue_wait(&req->waiters);
-    }
-}

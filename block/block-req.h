@@ -40,11 +40,6 @@ void co_block_req_serialise(BlockReq *req, int64_t align);
 /* Waits for the serialising requests that overlap @req. */
 void co_block_req_wait_serialising(BlockReq *req);
 
-/*
- * Waits until no tracked request of @node (reads too) that was begun before now overlaps the range.
- */
-void co_block_req_wait_overlapping(BlockNode *node, int64_t offset, int64_t bytes);
-
 static inline bool block_req_changes(const BlockReq *req)
 {
     return req->type != BLOCK_REQ_READ;

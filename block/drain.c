@@ -44,6 +44,18 @@ static void drained_graph_free(void *opaque)
     g_free(graph);
 }
 
+/* Users that are inside nodes, too. */
+static void add_workers(GPtrArray *users, const GPtrArray *nodes)
+{
+    for (unsigned i = 0; i < nodes->len; i++) {
+        BlockNode *node = nodes->pdata[i];
+
+        if (node->worker) {
+            g_ptr_array_add(users, node->worker);
+        }
+    }
+}
+
 static DrainedGraph *drained_graph_new(BlockNode *node)
 {
     DrainedGraph *graph = g_new0(DrainedGraph, 1);
@@ -51,6 +63,7 @@ static DrainedGraph *drained_graph_new(BlockNode *node)
     graph->loop = node->loop;
     graph->nodes = block_graph_connected(node);
     graph->users = block_graph_users(graph->nodes);
+    add_workers(graph->users, graph->nodes);
     g_ptr_array_set_free_func(graph->users, (GDestroyNotify)block_user_unref);
     for (unsigned i = 0; i < graph->users->len; i++) {
         ((BlockUser *)graph->users->pdata[i])->refcount++;

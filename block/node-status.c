@@ -4,9 +4,11 @@
  *
  * A driver answers for its own layer; here its answer is clipped to the range that was asked for
  * and combined with those of the nodes below, where it says RAW (all of it is theirs) or RECURSE
- * (they may know of zeroes).  What a layer does not have is asked of its backing file.
+ * (they may know of zeroes).  What a layer does not have is asked of its backing file.  A hook of a
+ * layer speaks before and after (block/hook.h).
  */
 #include "block/gate.h"
+#include "block/hook.h"
 
 static int co_node_status(BlockNode *node, bool want_zero, int64_t offset, int64_t bytes,
                           BlockStatus *status);
@@ -148,9 +150,25 @@ static bool has_layers(BlockNode *node)
     return block_node_skip_filters(node)->driver->supports_backing;
 }
 
+/* The hook that has a say in the status of a layer: of its node, or of a filter on it; or NULL. */
+static BlockHook *find_hook(const BlockNode *layer)
+{
+    while (layer) {
+        for (unsigned i = 0; i < layer->hooks->len; i++) {
+            BlockHook *hook = layer->hooks->pdata[i];
+
+            if (hook->status_before) {
+                return hook;
+            }
+        }
+        layer = layer->driver->is_filter && layer->file ? layer->file->node : NULL;
+    }
+    return NULL;
+}
+
 /* The layers of @node, down to @base (exclusive; NULL: all of them), until one has the bytes. */
-static int co_chain_status(BlockNode *node, const BlockNode *base, bool want_zero, int64_t offset,
-                           int64_t bytes, BlockStatus *status)
+static int co_layers_status(BlockNode *node, const BlockNode *base, bool want_zero, int64_t offset,
+                            int64_t bytes, BlockStatus *status)
 {
     BlockNode *layer = node;
     unsigned depth = 1;
@@ -171,9 +189,39 @@ static int co_chain_status(BlockNode *node, const BlockNode *base, bool want_zer
             past_end(bytes, status);
             break;
         }
+        if (find_hook(layer)) {
+            ret = co_chain_status(layer, base, want_zero, offset, bytes, status);
+            depth = status->depth ? depth - 1 + status->depth : 0;
+            break;
+        }
         ret = co_node_status(layer, want_zero, offset, bytes, status);
     }
     status->depth = depth;
+    return ret;
+}
+
+/* The same with a look at the hook of @node. */
+static int co_chain_status(BlockNode *node, const BlockNode *base, bool want_zero, int64_t offset,
+                           int64_t bytes, BlockStatus *status)
+{
+    BlockHook *hook = find_hook(node);
+    bool recheck;
+    int ret;
+
+    if (G_LIKELY(!hook) || bytes == 0) {
+        return co_layers_status(node, base, want_zero, offset, bytes, status);
+    }
+    do {
+        int64_t n = bytes;
+
+        recheck = false;
+        if (hook->status_before(hook, offset, &n, status, &recheck)) {
+            status->depth = 1;
+            return 0;
+        }
+        ret = co_layers_status(node, base, want_zero, offset, n, status);
+    } while (ret == 0 && recheck && status->bytes > 0 &&
+             !hook->status_after(hook, offset, status));
     return ret;
 }
 

@@ -62,6 +62,7 @@ struct BlockNode {
     CoQueue flush_waiters;
 
     GPtrArray *bitmaps;         /* of DirtyBitmap, owned; see block/node-bitmaps.h */
+    BlockUser *worker;          /* what it does by itself, or NULL; see block/user.h */
     GPtrArray *hooks;           /* of BlockHook, not owned; see block/hook.h */
 };
 

@@ -18,6 +18,16 @@ BlockUser *block_user_new(const BlockUserOps *ops, void *opaque)
     return user;
 }
 
+BlockUser *block_user_new_inside(const BlockUserOps *ops, void *opaque, BlockNode *node)
+{
+    BlockUser *user = block_user_new(ops, opaque);
+
+    g_assert(!node->worker);
+    user->inside = node;
+    node->worker = user;
+    return user;
+}
+
 BlockChild *co_block_user_attach(BlockUser *user, BlockNode *node, const char *name, unsigned role,
                                  unsigned perm, unsigned shared, GError **errp)
 {
@@ -50,12 +60,19 @@ void co_block_user_free(BlockUser *user)
     while (user->children->len) {
         co_block_user_detach(user, user->children->pdata[user->children->len - 1]);
     }
+    if (user->inside) {
+        user->inside->worker = NULL;
+        user->inside = NULL;
+    }
     user->ops = NULL; /* a drained section that still knows it leaves it alone */
     block_user_unref(user);
 }
 
 Loop *block_user_loop(const BlockUser *user)
 {
+    if (user->inside) {
+        return user->inside->loop;
+    }
     return user->children->len ? ((BlockChild *)user->children->pdata[0])->node->loop
                                : control_loop();
 }

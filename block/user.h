@@ -41,6 +41,7 @@ struct BlockUser {
     const BlockUserOps *ops;
     void *opaque;
     bool pinned;          /* stays on its loop (an export with fixed-iothread) */
+    BlockNode *inside;    /* whose own work it is, in place of edges; or NULL */
     GPtrArray *children;  /* root edges, of BlockChild, owned */
     unsigned drain_count; /* on the graph's loop */
     unsigned refcount;    /* its owner's, and one for each drained section that it is in; loop 0 */
@@ -48,6 +49,13 @@ struct BlockUser {
 };
 
 BlockUser *block_user_new(const BlockUserOps *ops, void *opaque);
+
+/*
+ * The work that a node does by itself, without a request (a filter that moves what it has saved):
+ * holds no edge and keeps nothing in use, but is drained with the node's graph.  One a node, freed
+ * before it.  Loop 0, control lock.
+ */
+BlockUser *block_user_new_inside(const BlockUserOps *ops, void *opaque, BlockNode *node);
 
 /*
  * Adds a root edge.  Loop 0, control lock held; may yield (draining, moving the node's graph to the
@@ -70,7 +78,7 @@ void block_user_unref(BlockUser *user);
 /* Something changed that drained_poll() looks at.  Graph's loop. */
 void block_user_drain_progress(BlockUser *user);
 
-/* The loop of the user's graph; loop 0 while it has no edge. */
+/* The loop of the user's graph; loop 0 while it has neither an edge nor a node that it is in. */
 Loop *block_user_loop(const BlockUser *user);
 
 /* Is the user drained now?  Graph's loop. */

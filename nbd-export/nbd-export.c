@@ -234,6 +234,23 @@ static bool co_add_bitmaps(NbdExport *export, const GPtrArray *refs, GError **er
     return true;
 }
 
+static bool set_only_dirty(NbdExport *export, const char *name, GError **errp)
+{
+    for (unsigned i = 0; name && !export->only_dirty && i < export->bitmaps->len; i++) {
+        const DirtyBitmap *bitmap = export->bitmaps->pdata[i];
+
+        if (strcmp(dirty_bitmap_name(bitmap), name) == 0) {
+            export->only_dirty = bitmap;
+        }
+    }
+    if (name && !export->only_dirty) {
+        release_bitmaps(export);
+        return tm_error_set(errp, "Option 'only-dirty': bitmap '%s' is not one of the export's "
+                                  "'bitmaps'", name);
+    }
+    return true;
+}
+
 /* --- Life --- */
 
 static const char *name_of(const BlockExportOptions *options)
@@ -296,7 +313,8 @@ static bool co_nbd_create(Export *base, const BlockExportOptions *options, GErro
     export->bitmaps = g_ptr_array_new();
     export->waiting = g_ptr_array_new();
     export->loop = base->child->node->loop;
-    if (!co_add_bitmaps(export, nbd->bitmaps, errp)) {
+    if (!co_add_bitmaps(export, nbd->bitmaps, errp) ||
+        !set_only_dirty(export, nbd->only_dirty, errp)) {
         free_parts(export);
         return false;
     }

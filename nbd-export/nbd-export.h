@@ -21,6 +21,7 @@ typedef struct NbdExport {
     uint64_t serial;    /* tells it from an earlier export of that name */
     GArray *contexts;   /* of NbdContext */
     GPtrArray *bitmaps; /* of DirtyBitmap, marked busy */
+    const DirtyBitmap *only_dirty; /* the one outside of which reads fail, or NULL */
 
     /*
      * Where sessions run. Under lock, since a session may come while the graph moves.  (It is no

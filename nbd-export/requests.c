@@ -352,6 +352,17 @@ static int co_describe(NbdRequest *request)
     return 0;
 }
 
+/* Clients that have promised to read only what is dirty are held to it. */
+static bool breaks_promise(const NbdRequest *request)
+{
+    const DirtyBitmap *bitmap = request->session->export->only_dirty;
+    bool reads = request->command == NBD_CMD_READ || request->command == NBD_CMD_CACHE;
+    int64_t end = request->offset + request->length, clean;
+
+    return reads && bitmap && (end > dirty_bitmap_size(bitmap) ||
+                               dirty_bitmap_next_clean(bitmap, request->offset, end, &clean));
+}
+
 static int co_execute(NbdRequest *request)
 {
     switch ((NbdCommand)request->command) {
@@ -379,9 +390,16 @@ void co_nbd_request_execute(void *opaque)
 {
     NbdRequest *request = opaque;
     NbdExport *export = request->session->export;
-    int ret = co_execute(request);
+    bool refused = breaks_promise(request);
+    int ret = refused ? 0 : co_execute(request);
 
-    if (ret < 0) {
+    if (refused) {
+        nbd_reply_error(request, NBD_EIO,
+                        g_strdup_printf("bitmap '%s' does not call all of it dirty, and nothing "
+                                        "else may be read",
+                                        dirty_bitmap_name(export->only_dirty)),
+                        NULL);
+    } else if (ret < 0) {
         nbd_reply_error(request, error_of_errno(-ret),
                         g_strdup_printf("%s: %s", rules[request->command].error, g_strerror(-ret)),
                         NULL);

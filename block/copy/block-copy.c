@@ -44,6 +44,7 @@ BlockCopy *block_copy_new(const BlockCopyOptions *options)
     copy->block_size =
         staged ? MIN(MAX(COPY_MIN_BLOCK, align), MIN(options->cluster_size, STAGING_MAX_BLOCK))
                : options->cluster_size;
+    copy->unit = options->by_blocks ? copy->block_size : copy->cluster_size;
     copy->break_guest_write = options->break_guest_write;
     copy->timeout_ns = options->timeout_ns;
     if (block_graph_is_below(copy->target->node, copy->source->node)) {
@@ -67,6 +68,7 @@ void block_copy_free(BlockCopy *copy)
         return;
     }
     g_assert(!copy->saves && !copy->transits && !copy->spilling);
+    block_copy_hide_in_target(copy);
     copy_buffers_free(copy);
     spill_free(copy->spill);
     staging_free(copy->staging);
@@ -83,10 +85,10 @@ void block_copy_select_all(BlockCopy *copy)
     sparse_bitmap_set_all(copy->access);
 }
 
-static void select_clusters(BlockCopy *copy, int64_t offset, int64_t bytes)
+static void select_units(BlockCopy *copy, int64_t offset, int64_t bytes)
 {
-    int64_t start = align_down(offset, copy->cluster_size);
-    int64_t end = MIN(copy->size, align_up(offset + bytes, copy->cluster_size));
+    int64_t start = align_down(offset, copy->unit);
+    int64_t end = MIN(copy->size, align_up(offset + bytes, copy->unit));
     uint64_t first = copy_first_block(copy, start);
     uint64_t count = copy_end_block(copy, start, end - start) - first;
 
@@ -106,7 +108,7 @@ bool block_copy_select_dirty(BlockCopy *copy, const DirtyBitmap *bitmap, GError 
     for (int64_t at = 0;
          dirty_bitmap_next_area(bitmap, at, copy->size, INT64_MAX, &start, &bytes);
          at = start + bytes) {
-        select_clusters(copy, start, bytes);
+        select_units(copy, start, bytes);
     }
     return true;
 }
@@ -293,11 +295,38 @@ void copy_transit_begin(BlockCopy *copy, Transit *transit, const GArray *parts)
     copy->transits = transit;
 }
 
-void copy_transit_end(Transit *transit)
+void copy_transit_end(BlockCopy *copy, Transit *transit)
 {
     *transit->prev = transit->next;
     if (transit->next) {
         transit->next->prev = transit->prev;
+    }
+    co_queue_wake_all(&copy->transit_stops);
+}
+
+static bool moves_in(const Transit *transit, int64_t offset, int64_t bytes)
+{
+    for (unsigned i = 0; transit->moving && i < transit->parts->len; i++) {
+        const CopyPart *part = &g_array_index(transit->parts, CopyPart, i);
+
+        if (range_overlaps(part->offset, part->bytes, offset, bytes)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void co_copy_wait_transits(BlockCopy *copy, int64_t offset, int64_t bytes)
+{
+    Transit *t = copy->transits;
+
+    while (t) {
+        if (moves_in(t, offset, bytes)) {
+            co_queue_wait(&copy->transit_stops);
+            t = copy->transits; /* the list may be another */
+        } else {
+            t = t->next;
+        }
     }
 }
 

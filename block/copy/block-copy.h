@@ -31,16 +31,19 @@ typedef enum BlockCopyMode {
     BLOCK_COPY_WRITE_THROUGH, /* a save ends in the target; blocks are clusters */
 } BlockCopyMode;
 
+#define BLOCK_COPY_MIN_STAGING ((size_t)2 << 20)
+
 typedef struct BlockCopyOptions {
     BlockNode *owner;     /* the filter: is in use while a save runs */
     BlockChild *source;   /* its edges to read old bytes from … */
     BlockChild *target;   /* … and to write them to */
-    int64_t cluster_size; /* power of two: what is selected and copied as a whole */
+    int64_t cluster_size; /* power of two: what is copied, selected and discarded as a whole */
     BlockCopyMode mode;
     bool break_guest_write; /* a failed save fails the guest's write; else it fails the copy */
     int64_t timeout_ns;     /* of a guest write's wait for saves; 0: none */
-    size_t staging_bytes;   /* STAGED: at least 2 MiB; 0: 64 MiB */
+    size_t staging_bytes;   /* STAGED: at least BLOCK_COPY_MIN_STAGING; 0: 64 MiB */
     int64_t room_limit_ns;  /* … how long a guest write waits for room; 0: 15 seconds */
+    bool by_blocks;         /* select and discard blocks, rather than whole clusters */
 } BlockCopyOptions;
 
 /* Nothing is selected yet.  Loop 0, graph drained or not in use. */
@@ -55,8 +58,8 @@ void block_copy_free(BlockCopy *copy); /* nothing in flight; NULL is accepted */
 void block_copy_spill_to(BlockCopy *copy, int64_t bytes, int fd);
 
 /*
- * What belongs to the copy: all, or what is dirty in @bitmap (of the same size), in whole clusters.
- * Once, before the first request.
+ * What belongs to the copy: all, or what is dirty in @bitmap (of the same size), in whole clusters
+ * (or blocks).  Once, before the first request.
  */
 void block_copy_select_all(BlockCopy *copy);
 bool block_copy_select_dirty(BlockCopy *copy, const DirtyBitmap *bitmap, GError **errp);
@@ -125,11 +128,20 @@ void block_copy_mark_rest(const BlockCopy *copy, DirtyBitmap *bitmap);
 typedef void BlockCopyNotifyFn(void *opaque);
 void block_copy_set_notify(BlockCopy *copy, BlockCopyNotifyFn *fn, void *opaque);
 
-/* Bytes that saves have written to the target so far.  Any thread. */
+/* Bytes of what was saved that have reached the target so far.  Any thread. */
 int64_t block_copy_saved_bytes(const BlockCopy *copy);
 
 /* Makes durable what was written to the target. */
 G_GNUC_WARN_UNUSED_RESULT int co_block_copy_flush(BlockCopy *copy);
+
+/* --- The target as a view of its own --- */
+
+/*
+ * From now on who reads the target's node sees there what is staged, as if it had arrived.  Before
+ * the first request; undone at the latest by block_copy_free().  Loop 0, both graphs drained.
+ */
+void block_copy_show_in_target(BlockCopy *copy);
+void block_copy_hide_in_target(BlockCopy *copy);
 
 /* --- The frozen view: the source as it was at the instant --- */
 
@@ -141,8 +153,8 @@ G_GNUC_WARN_UNUSED_RESULT int co_block_copy_frozen_status(BlockCopy *copy, bool 
                                                           BlockStatus *status);
 
 /*
- * The reader has finished with the range: whole clusters in it are no longer saved, their saved
- * places are freed, and they cannot be read any more.
+ * The reader has finished with the range: whole clusters (or blocks) in it are no longer saved,
+ * their saved places are freed, and they cannot be read any more.
  */
 G_GNUC_WARN_UNUSED_RESULT int co_block_copy_frozen_discard(BlockCopy *copy, int64_t offset,
                                                            int64_t bytes);

@@ -8,7 +8,7 @@
 #include "block/copy/copy-int.h"
 
 /* So many are kept at the most; the rest goes back to the system. */
-#define BUFFERS_KEPT 16
+#define BUFFERS_KEPT 32
 
 struct CopyBuffer {
     CopyBuffer *next;

@@ -32,7 +32,7 @@ void chunk_free(Chunk *chunk)
         return;
     }
     if (chunk->taken) {
-        copy_transit_end(&chunk->transit);
+        copy_transit_end(chunk->copy, &chunk->transit);
     }
     g_array_free(chunk->parts, true);
     sparse_bitmap_free(chunk->fetched);
@@ -179,6 +179,21 @@ Chunk *chunk_new_leave(BlockCopy *copy, int64_t *from)
     return chunk;
 }
 
+Chunk *chunk_new_leave_zeroes(BlockCopy *copy)
+{
+    Chunk *chunk = chunk_new(copy, CHUNK_LEAVE, 0, 0);
+    uint64_t run, count;
+
+    if (sparse_bitmap_next_run(copy->zeroes, 0, UINT64_MAX, &run, &count)) {
+        sparse_bitmap_clear(copy->zeroes, run, count);
+        chunk->offset = copy_block_offset(copy, run);
+        chunk->bytes = copy_blocks_bytes(copy, run, count);
+        add_part(chunk, chunk->offset, chunk->bytes, NULL);
+    }
+    set_taken(chunk);
+    return chunk;
+}
+
 /* Where all was saved already the source has nothing to tell. */
 static bool needs_source(const Chunk *chunk)
 {
@@ -228,7 +243,10 @@ int co_chunk_take(Chunk *chunk)
 
 /* --- writing --- */
 
-/* A long run: where the target reads as zeroes already nothing is written. */
+/*
+ * A long run: where the target reads as zeroes already nothing is written.  (With a front it seems
+ * to: these very zeroes are shown there.)
+ */
 static int co_write_zero_run(BlockCopy *copy, int64_t offset, int64_t bytes)
 {
     int ret = 0;
@@ -239,7 +257,8 @@ static int co_write_zero_run(BlockCopy *copy, int64_t offset, int64_t bytes)
         BlockStatus status;
 
         n = bytes;
-        if (co_block_status_above(copy->target, base, true, offset, n, &status) == 0 &&
+        if (!copy->front &&
+            co_block_status_above(copy->target, base, true, offset, n, &status) == 0 &&
             status.bytes > 0) {
             n = status.bytes;
             if (status.flags & BLOCK_STATUS_ZERO) {
@@ -276,15 +295,15 @@ static CopyPart *take_part(Chunk *chunk)
     return NULL;
 }
 
-/* A copy that was stopped writes nothing more: its user waits for what is in flight. */
 static int co_write_next(void *opaque)
 {
     Chunk *chunk = opaque;
-    CopyPart *part = chunk->copy->off ? NULL : take_part(chunk);
+    bool over = chunk->ends_with_copy && chunk->copy->off;
+    CopyPart *part = over ? NULL : take_part(chunk);
     int ret;
 
     if (!part) {
-        return chunk->copy->off ? -ECANCELED : 0;
+        return over ? -ECANCELED : 0;
     }
     ret = co_write_part(chunk, part, chunk->write_flags);
     part->written = ret == 0;
@@ -293,10 +312,16 @@ static int co_write_next(void *opaque)
 
 int co_chunk_write(Chunk *chunk, unsigned write_flags)
 {
+    int ret;
+
     chunk->is_read = false;
     chunk->write_flags = write_flags;
     chunk->next_part = 0;
-    return co_in_parallel(PARALLEL_PARTS, co_write_next, chunk);
+    chunk->transit.moving = true;
+    ret = co_in_parallel(PARALLEL_PARTS, co_write_next, chunk);
+    chunk->transit.moving = false;
+    co_queue_wake_all(&chunk->copy->transit_stops);
+    return ret;
 }
 
 void chunk_mark_rest(const Chunk *chunk, DirtyBitmap *bitmap)

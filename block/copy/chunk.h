@@ -24,6 +24,7 @@ typedef struct Chunk {
     size_t buf_len;
     SparseBitmap *fetched; /* its blocks that were read back from the spill file, or NULL */
     GArray *parts;      /* of CopyPart */
+    bool ends_with_copy; /* nothing more is written once the copy is off */
     unsigned next_part; /* the first that nobody writes yet */
     unsigned write_flags;
     int64_t moved;      /* bytes that count as progress */
@@ -38,6 +39,9 @@ Chunk *chunk_new(BlockCopy *copy, ChunkKind kind, int64_t offset, int64_t bytes)
  * of the disk; moves *from behind them.  NULL when out of memory.
  */
 Chunk *chunk_new_leave(BlockCopy *copy, int64_t *from);
+
+/* LEAVE: takes the first run of blocks that were saved as zeroes (there are some). */
+Chunk *chunk_new_leave_zeroes(BlockCopy *copy);
 
 void chunk_free(Chunk *chunk); /* NULL is accepted */
 

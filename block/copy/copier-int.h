@@ -11,7 +11,7 @@
  * Buffers of chunks in flight together, and one of them: more than this only costs cache.  With a
  * rate limit a chunk is COPY_MAX_IO, as QEMU's.
  */
-#define COPIER_BYTES ((int64_t)8 << 20)
+#define COPIER_BYTES ((int64_t)16 << 20)
 /* What the copier reads at the least, however busy the guest is: bytes a second. */
 #define COPIER_LEAST_SPEED ((int64_t)8 << 20)
 #define CHUNK_BYTES ((int64_t)512 << 10)

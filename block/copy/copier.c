@@ -246,6 +246,7 @@ static void start(Copier *c, Chunk *chunk)
     Work *work = g_new(Work, 1);
 
     *work = (Work){ c, chunk };
+    chunk->ends_with_copy = true; /* the job waits for what is in flight */
     ++*counter_of(c, chunk);
     c->copying_bytes += chunk->kind == CHUNK_DATA ? chunk->bytes : 0;
     co_start(co_work, work);

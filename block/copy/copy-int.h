@@ -19,6 +19,7 @@
 typedef struct Save Save;
 typedef struct Transit Transit;
 typedef struct CopyBuffer CopyBuffer;
+typedef struct CopyFront CopyFront;
 
 /* A run of old bytes on its way to the target. */
 typedef struct CopyPart {
@@ -33,6 +34,7 @@ typedef struct CopyPart {
  */
 struct Transit {
     const GArray *parts;   /* of CopyPart */
+    bool moving;           /* not kept for another attempt after an error */
     Transit *next, **prev; /* copy->transits */
 };
 
@@ -47,6 +49,7 @@ struct BlockCopy {
     BlockNode *owner;
     BlockChild *source, *target;
     int64_t size, block_size, cluster_size;
+    int64_t unit; /* what is selected and discarded as a whole */
     SparseBitmap *pending; /* old bytes are in the source */
     SparseBitmap *zeroes;  /* saved: they were zeroes */
     SparseBitmap *lost;    /* they could not be read */
@@ -57,7 +60,8 @@ struct BlockCopy {
     uint64_t spill_from;   /* where in staging the next batch begins */
     bool spilling;
     _Atomic int spill_error; /* the first one; nothing is spilled after it */
-    unsigned target_flags; /* BLOCK_SERIALISING where the source is in the target's backing chain */
+    unsigned target_flags; /* BLOCK_SERIALISING where others may be reading the target */
+    CopyFront *front;      /* shows what is staged to readers of the target; or NULL */
     bool break_guest_write;
     int64_t timeout_ns;
 
@@ -65,6 +69,7 @@ struct BlockCopy {
     int error, lost_error;
     Save *saves; /* in flight */
     Transit *transits;
+    CoQueue transit_stops; /* one of them is there, or has failed */
     CopyBuffer *buffers;
     unsigned n_buffers;
     _Atomic int64_t saved_bytes;
@@ -126,9 +131,29 @@ void copy_wake_savers(BlockCopy *copy);
 void copy_spill_pump(BlockCopy *copy);
 
 void copy_transit_begin(BlockCopy *copy, Transit *transit, const GArray *parts);
-void copy_transit_end(Transit *transit);
+void copy_transit_end(BlockCopy *copy, Transit *transit);
+/* Waits until nothing in the range is being written to the target. */
+void co_copy_wait_transits(BlockCopy *copy, int64_t offset, int64_t bytes);
 /* The part that @offset lies in; NULL where it is not on its way. */
 const CopyPart *copy_transit_find(const BlockCopy *copy, int64_t offset);
+
+/*
+ * Overlays what is not pending any more on what was read of the source; blocks in the target are
+ * left for the caller, in @later (a bit each, from the first on; or NULL).  Does not yield.
+ */
+G_GNUC_WARN_UNUSED_RESULT int copy_overlay(BlockCopy *copy, int64_t offset, const IoSlice *data,
+                                           SparseBitmap *later);
+
+/*
+ * Cuts *bytes to a run of blocks whose old bytes are in the same place.  True: that is none of the
+ * nodes, and *status tells of it.  Else *pending says whether it is the source.
+ */
+bool copy_saved_status(const BlockCopy *copy, int64_t offset, int64_t *bytes, BlockStatus *status,
+                       bool *pending);
+/*
+ * Cuts the answer of the source to the blocks for which it still counts; false if there are none.
+ */
+bool copy_still_pending(const BlockCopy *copy, int64_t offset, BlockStatus *status);
 
 /* A buffer that suits both ends. */
 void *copy_alloc(const BlockCopy *copy, size_t len);

@@ -136,12 +136,7 @@ static int co_read_place(BlockCopy *copy, Place place, int64_t offset, const IoS
     g_assert_not_reached();
 }
 
-/*
- * Overlays what is not pending any more on what was read from the source; blocks in the target or
- * in the spill file are left for the caller, in @later (a bit each, from @first on).  Does not
- * yield.
- */
-static int overlay(BlockCopy *copy, int64_t offset, const IoSlice *data, SparseBitmap *later)
+int copy_overlay(BlockCopy *copy, int64_t offset, const IoSlice *data, SparseBitmap *later)
 {
     uint64_t first = copy_first_block(copy, offset);
     int64_t end = offset + data->len;
@@ -154,7 +149,9 @@ static int overlay(BlockCopy *copy, int64_t offset, const IoSlice *data, SparseB
         IoSlice part = part_of(data, offset, at, bytes);
 
         if (place == PLACE_TARGET || place == PLACE_SPILL) {
-            sparse_bitmap_set(later, block - first, 1);
+            if (later) {
+                sparse_bitmap_set(later, block - first, 1);
+            }
         } else if (place != PLACE_SOURCE) {
             ret = co_read_place(copy, place, at, &part);
         }
@@ -192,7 +189,7 @@ static int co_read_source(BlockCopy *copy, int64_t offset, const IoSlice *data)
     int ret = co_block_read(copy->source, offset, data, 0);
 
     if (ret == 0) {
-        ret = overlay(copy, offset, data, later);
+        ret = copy_overlay(copy, offset, data, later);
     }
     return ret < 0 ? ret : co_read_later(copy, offset, data, later);
 }
@@ -227,10 +224,7 @@ int co_block_copy_frozen_read(BlockCopy *copy, int64_t offset, const IoSlice *da
 
 /* --- status --- */
 
-/*
- * Cuts the answer of the source to the blocks for which it still counts; false if there are none.
- */
-static bool still_pending(const BlockCopy *copy, int64_t offset, BlockStatus *status)
+bool copy_still_pending(const BlockCopy *copy, int64_t offset, BlockStatus *status)
 {
     uint64_t first = copy_first_block(copy, offset), block;
 
@@ -244,38 +238,41 @@ static bool still_pending(const BlockCopy *copy, int64_t offset, BlockStatus *st
     return true;
 }
 
-static int co_status_of(BlockCopy *copy, Place place, bool want_zero, int64_t offset,
-                        int64_t bytes, BlockStatus *status)
+bool copy_saved_status(const BlockCopy *copy, int64_t offset, int64_t *bytes, BlockStatus *status,
+                       bool *pending)
 {
-    switch (place) {
-    case PLACE_TARGET:
-        return co_block_status(copy->target, want_zero, offset, bytes, status);
-    case PLACE_SOURCE:
-        return co_block_status(copy->source, want_zero, offset, bytes, status);
-    default:
-        *status = (BlockStatus){
-            .flags = BLOCK_STATUS_ALLOCATED |
-                     (place == PLACE_ZERO ? BLOCK_STATUS_ZERO : BLOCK_STATUS_DATA),
-            .bytes = bytes,
-        };
-        return 0;
+    Place place;
+
+    *bytes = same_place(copy, offset, *bytes, &place);
+    *pending = place == PLACE_SOURCE;
+    if (place == PLACE_SOURCE || place == PLACE_TARGET) {
+        return false;
     }
+    *status = (BlockStatus){
+        .flags = BLOCK_STATUS_ALLOCATED |
+                 (place == PLACE_ZERO ? BLOCK_STATUS_ZERO : BLOCK_STATUS_DATA),
+        .bytes = *bytes,
+    };
+    return true;
 }
 
 int co_block_copy_frozen_status(BlockCopy *copy, bool want_zero, int64_t offset, int64_t bytes,
                                 BlockStatus *status)
 {
-    Place place;
-    int ret;
+    bool pending;
+    int ret = 0;
 
     do {
         if (!may_read(copy, offset, bytes)) {
             return -EACCES;
         }
-        bytes = same_place(copy, offset, bytes, &place);
-        ret = co_status_of(copy, place, want_zero, offset, bytes, status);
-    } while (ret == 0 && place == PLACE_SOURCE && status->bytes > 0 &&
-             !still_pending(copy, offset, status));
+        if (copy_saved_status(copy, offset, &bytes, status, &pending)) {
+            break;
+        }
+        ret = co_block_status(pending ? copy->source : copy->target, want_zero, offset, bytes,
+                              status);
+    } while (ret == 0 && pending && status->bytes > 0 &&
+             !copy_still_pending(copy, offset, status));
     /* As with a read: the copy may have failed, or the range have been discarded, meanwhile. */
     return ret == 0 && !may_read(copy, offset, status->bytes) ? -EACCES : ret;
 }
@@ -300,17 +297,44 @@ static void forget(BlockCopy *copy, uint64_t first, uint64_t count)
     copy_spill_pump(copy);
 }
 
-/* The last cluster may be cut by the end of the disk. */
+/* The last unit may be cut by the end of the disk. */
+static int64_t whole_units_end(const BlockCopy *copy, int64_t end)
+{
+    return end >= copy->size ? copy->size : align_down(end, copy->unit);
+}
+
+static bool can_be_read(const BlockCopy *copy, int64_t from, int64_t to)
+{
+    uint64_t block;
+
+    return from < to && sparse_bitmap_next_set(copy->access, copy_first_block(copy, from),
+                                               copy_end_block(copy, from, to - from), &block);
+}
+
+/*
+ * Gives space back in whole clusters, where nothing else in the first and the last can be read any
+ * more.
+ */
+static int co_free_target(BlockCopy *copy, int64_t start, int64_t end)
+{
+    int64_t low = align_down(start, copy->cluster_size);
+    int64_t high = MIN(copy->size, align_up(end, copy->cluster_size));
+
+    start = can_be_read(copy, low, start) ? start : low;
+    end = can_be_read(copy, end, high) ? end : high;
+    co_copy_wait_transits(copy, start, end - start); /* what lands later would stay there */
+    return co_block_discard(copy->target, start, end - start);
+}
+
 int co_block_copy_frozen_discard(BlockCopy *copy, int64_t offset, int64_t bytes)
 {
-    int64_t start = align_up(offset, copy->cluster_size);
-    int64_t end = offset + bytes >= copy->size ? copy->size
-                                               : align_down(offset + bytes, copy->cluster_size);
+    int64_t start = align_up(offset, copy->unit);
+    int64_t end = whole_units_end(copy, offset + bytes);
     uint64_t first = copy_first_block(copy, start);
 
     if (start >= end) {
         return 0;
     }
     forget(copy, first, copy_end_block(copy, start, end - start) - first);
-    return co_block_discard(copy->target, start, end - start);
+    return co_free_target(copy, start, end);
 }

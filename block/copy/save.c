@@ -84,8 +84,9 @@ static void save_page(Save *save, uint64_t block, void *page, int ret)
 {
     BlockCopy *copy = save->copy;
 
-    if (!sparse_bitmap_clear(copy->pending, block, 1)) {
-        staging_page_free(copy->staging, page); /* the copier took it, or it was discarded */
+    if (copy->off || !sparse_bitmap_clear(copy->pending, block, 1)) {
+        /* Off: nobody waited for us.  Else the copier took it, or it was discarded. */
+        staging_page_free(copy->staging, page);
     } else if (ret < 0) {
         copy_lose(copy, block, ret);
         staging_page_free(copy->staging, page);

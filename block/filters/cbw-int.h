@@ -3,10 +3,11 @@
 #ifndef BLOCK_FILTERS_CBW_INT_H
 #define BLOCK_FILTERS_CBW_INT_H
 
-#include "block/copy/block-copy.h"
+#include "block/copy/leaver.h"
 
 typedef struct CbwState {
     BlockCopy *copy;
+    Leaver *leaver; /* of a staged copy without a background copier; or NULL */
     BlockChild *target;
     bool discard_source; /* the copier writes to the source, in a way */
 } CbwState;

@@ -3,6 +3,7 @@
 #include <inttypes.h>
 
 #include "block/filters/cbw-int.h"
+#include "block/drain.h"
 #include "block/filters/copy-before-write.h"
 #include "block/node-bitmaps.h"
 #include "util/error.h"
@@ -68,14 +69,37 @@ static bool make_copy(BlockNode *node, const BlockCopyOptions *options, const Di
     return true;
 }
 
+/*
+ * Whoever names break-guest-write wants QEMU's way; by default it is the snapshot that breaks (I5),
+ * and saves are staged.
+ */
+static bool set_mode(BlockCopyOptions *copy, const BlockdevOptionsCbw *o, GError **errp)
+{
+    copy->break_guest_write =
+        o->has_on_cbw_error && o->on_cbw_error == ON_CBW_ERROR_BREAK_GUEST_WRITE;
+    copy->mode = copy->break_guest_write ? BLOCK_COPY_WRITE_THROUGH : BLOCK_COPY_STAGED;
+    copy->by_blocks = !copy->break_guest_write;
+    copy->staging_bytes = o->has_staging_size ? o->staging_size : 0;
+    if (o->has_staging_size && copy->break_guest_write) {
+        return tm_error_set(errp, "Option 'staging-size' cannot be used with "
+                                  "on-cbw-error=break-guest-write, which stages nothing");
+    }
+    if (o->has_staging_size && o->staging_size < BLOCK_COPY_MIN_STAGING) {
+        return tm_error_set(errp, "Option 'staging-size' must be at least %zu bytes",
+                            BLOCK_COPY_MIN_STAGING);
+    }
+    return true;
+}
+
 bool cbw_co_open(BlockNode *node, const BlockdevOptions *options, GError **errp)
 {
     const BlockdevOptionsCbw *o = &options->u.copy_before_write;
     CbwState *s = node->state;
-    BlockCopyOptions copy = { .owner = node, .mode = BLOCK_COPY_WRITE_THROUGH };
+    BlockCopyOptions copy = { .owner = node };
     DirtyBitmap *bitmap;
 
-    if (!co_block_open_child(node, o->file, "file", BLOCK_ROLE_FILTERED | BLOCK_ROLE_PRIMARY,
+    if (!set_mode(&copy, o, errp) ||
+        !co_block_open_child(node, o->file, "file", BLOCK_ROLE_FILTERED | BLOCK_ROLE_PRIMARY,
                              errp) ||
         !(s->target = co_block_open_child(node, o->target, "target", BLOCK_ROLE_DATA, errp)) ||
         !find_bitmap(o, &bitmap, errp) || (bitmap && !check_bitmap(bitmap, errp)) ||
@@ -85,10 +109,12 @@ bool cbw_co_open(BlockNode *node, const BlockdevOptions *options, GError **errp)
     }
     copy.source = node->file;
     copy.target = s->target;
-    copy.break_guest_write =
-        !o->has_on_cbw_error || o->on_cbw_error == ON_CBW_ERROR_BREAK_GUEST_WRITE;
     copy.timeout_ns = o->has_cbw_timeout ? (int64_t)o->cbw_timeout * 1000000000 : 0;
-    return make_copy(node, &copy, bitmap, errp);
+    if (!make_copy(node, &copy, bitmap, errp)) {
+        return false;
+    }
+    s->leaver = block_copy_is_staged(s->copy) ? leaver_new(s->copy, node) : NULL;
+    return true;
 }
 
 static BlockNode *co_open_node(BlockNode *source, BlockNode *target, const CbwJobOptions *job,
@@ -106,10 +132,23 @@ static BlockNode *co_open_node(BlockNode *source, BlockNode *target, const CbwJo
             .target = &to,
             .has_min_cluster_size = true,
             .min_cluster_size = job->min_cluster_size,
+            .has_on_cbw_error = true, /* no leaver: the copy will be another */
+            .on_cbw_error = ON_CBW_ERROR_BREAK_GUEST_WRITE,
         },
     };
 
     return co_block_node_open(&options, errp);
+}
+
+/* The target is a view, too: readers see there what is on its way. */
+static void co_start_leaving(BlockNode *node)
+{
+    CbwState *s = node->state;
+    BlockDrain *drain = co_block_drain_begin(s->target->node);
+
+    s->leaver = leaver_new(s->copy, node);
+    block_copy_show_in_target(s->copy);
+    co_block_drain_end(drain);
 }
 
 BlockNode *co_cbw_open_for_job(BlockNode *source, BlockNode *target, const CbwJobOptions *job,
@@ -118,7 +157,7 @@ BlockNode *co_cbw_open_for_job(BlockNode *source, BlockNode *target, const CbwJo
     BlockNode *node = co_open_node(source, target, job, errp);
     BlockCopyOptions copy = {
         .owner = node,
-        .mode = job->staged ? BLOCK_COPY_STAGED : BLOCK_COPY_WRITE_THROUGH,
+        .mode = BLOCK_COPY_STAGED,
         .staging_bytes = job->staging_bytes,
         .room_limit_ns = job->room_limit_ns,
     };
@@ -137,6 +176,9 @@ BlockNode *co_cbw_open_for_job(BlockNode *source, BlockNode *target, const CbwJo
     if (!make_copy(node, &copy, job->bitmap, errp)) {
         co_block_node_unref(node);
         return NULL;
+    }
+    if (job->no_copier) {
+        co_start_leaving(node);
     }
     return node;
 }

@@ -2,9 +2,10 @@
 /*
  * copy-before-write: a filter that saves the old bytes of what is about to be written.
  *
- * The filter is policy only: what is saved, where it is kept, and who waits is the BlockCopy's. By
- * itself it writes through to its target, with QEMU's rules for failures; a backup job has it
- * staged.
+ * The filter is policy only: what is saved, where it is kept, and who waits is the BlockCopy's.  It
+ * is staged: what was saved is moved to the target by a job's copier, or else by the filter's own
+ * leaver.  Only on-cbw-error=break-guest-write, given explicitly, has it write through to its
+ * target with QEMU's rules for failures.
  */
 #include "block/filters/cbw-int.h"
 #include "block/filters/copy-before-write.h"
@@ -13,6 +14,11 @@
 
 /* Requests that touch pending blocks go on in pieces of this, so that what they hold is bounded. */
 #define PIECE ((int64_t)1 << 20)
+
+Leaver *cbw_node_leaver(const BlockNode *node)
+{
+    return ((CbwState *)node->state)->leaver;
+}
 
 BlockCopy *cbw_node_copy(const BlockNode *node)
 {
@@ -100,8 +106,8 @@ static int cbw_co_write_zeroes(BlockNode *node, int64_t offset, int64_t bytes, u
 }
 
 /*
- * A discard is advice: with a copier about, pending blocks are left out rather than read.  A filter
- * by itself saves them, as QEMU's does.
+ * A discard is advice: a staged copy leaves pending blocks out rather than read them.  Written
+ * through, they are saved, as QEMU does.
  */
 static int64_t discard_piece(const BlockCopy *copy, int64_t offset, int64_t bytes, bool *leave_out)
 {
@@ -138,8 +144,10 @@ static int cbw_co_discard(BlockNode *node, int64_t offset, int64_t bytes)
     return ret;
 }
 
+/* What is staged gets to the target first. */
 static void cbw_co_close(BlockNode *node)
 {
+    co_leaver_free(((CbwState *)node->state)->leaver);
     block_copy_free(copy_of(node));
 }
 

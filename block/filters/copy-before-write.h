@@ -5,15 +5,18 @@
 #ifndef BLOCK_FILTERS_COPY_BEFORE_WRITE_H
 #define BLOCK_FILTERS_COPY_BEFORE_WRITE_H
 
-#include "block/copy/block-copy.h"
+#include "block/copy/leaver.h"
 
 /* The copy that the node makes; NULL if it is no copy-before-write filter. */
 BlockCopy *cbw_node_copy(const BlockNode *node);
 
+/* The leaver of a copy-before-write filter; NULL: it has none. */
+Leaver *cbw_node_leaver(const BlockNode *node);
+
 /* How a job wants its filter to work. */
 typedef struct CbwJobOptions {
     const char *name;          /* of the node; NULL: made up */
-    bool staged;               /* saves end in memory, and the job's copier moves them */
+    bool no_copier;            /* only what is saved is moved, and the target is read meanwhile */
     bool discard_source;       /* the job discards what it has copied */
     uint64_t min_cluster_size; /* 0: the default */
     size_t staging_bytes;      /* 0: the default */

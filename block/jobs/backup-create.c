@@ -196,7 +196,7 @@ static BlockNode *co_insert_filter(const BackupPlan *plan, GError **errp)
 {
     CbwJobOptions options = {
         .name = plan->args->filter_node_name,
-        .staged = plan->sync != MIRROR_SYNC_MODE_NONE,
+        .no_copier = plan->sync == MIRROR_SYNC_MODE_NONE,
         .discard_source = plan->args->has_discard_source && plan->args->discard_source,
         .min_cluster_size = plan->min_cluster_size,
         .bitmap = plan->sync == MIRROR_SYNC_MODE_BITMAP ? plan->bitmap : NULL,
@@ -285,7 +285,8 @@ static void set_copier(BackupJob *b, const BackupPlan *plan)
 
     progress_set_remaining(&b->block.job.progress, block_copy_selected_bytes(b->copy));
     if (plan->sync == MIRROR_SYNC_MODE_NONE) {
-        block_copy_set_notify(b->copy, backup_notify, b);
+        b->leaver = cbw_node_leaver(b->filter);
+        leaver_set_notify(b->leaver, backup_notify, b);
     } else {
         b->copier = copier_new(&options);
     }
@@ -319,7 +320,7 @@ static BlockJob *co_set_up(const BackupPlan *plan, JobTxn *txn, GError **errp)
     }
     b->filter = filter;
     b->copy = cbw_node_copy(filter);
-    if (block_copy_is_staged(b->copy) && plan->spill_bytes >= SPILL_LEAST) {
+    if (plan->sync != MIRROR_SYNC_MODE_NONE && plan->spill_bytes >= SPILL_LEAST) {
         block_copy_spill_to(b->copy, plan->spill_bytes, spill_fd);
     }
     set_copier(b, plan);

@@ -4,6 +4,7 @@
 #define BLOCK_JOBS_BACKUP_INT_H
 
 #include "block/copy/copier.h"
+#include "block/copy/leaver.h"
 #include "block/jobs/backup.h"
 
 typedef struct BackupJob {
@@ -12,6 +13,7 @@ typedef struct BackupJob {
     BlockNode *filter; /* a reference */
     BlockCopy *copy;   /* the filter's */
     Copier *copier;    /* NULL with sync=none: only what is about to be overwritten is copied */
+    Leaver *leaver;    /* the filter's, with sync=none; or NULL */
     DirtyBitmap *bitmap; /* frozen, with a successor; or NULL */
     BitmapSyncMode bitmap_mode;
     BlockdevOnError on_source_error, on_target_error;

@@ -208,9 +208,21 @@ static int co_flush(BackupJob *b)
     return block_copy_error(b->copy);
 }
 
-/* What got to the target counts even now (bitmap-mode=always), if it can be made durable. */
-static void co_give_up(BackupJob *b, int ret)
+/* A target that was read as a view gets what was saved for it, unless the copy has failed. */
+static int co_finish_leaving(BackupJob *b)
 {
+    leaver_finish(b->leaver);
+    while (!leaver_done(b->leaver)) {
+        co_job_wait(&b->block.job, INT64_MAX);
+    }
+    return leaver_error(b->leaver);
+}
+
+/* What got to the target counts even now (bitmap-mode=always), if it can be made durable. */
+static int co_give_up(BackupJob *b, int ret)
+{
+    bool failed = ret < 0 || block_copy_error(b->copy);
+
     block_copy_stop(b->copy, ret < 0 ? ret : -ECANCELED);
     while (b->copier && copier_in_flight(b->copier)) {
         co_job_wait(&b->block.job, INT64_MAX);
@@ -218,6 +230,7 @@ static void co_give_up(BackupJob *b, int ret)
     if (b->bitmap && b->bitmap_mode == BITMAP_SYNC_MODE_ALWAYS) {
         b->durable = co_block_copy_flush(b->copy) == 0;
     }
+    return b->leaver && !failed ? co_finish_leaving(b) : ret;
 }
 
 /* QEMU has no words for this one. */
@@ -245,7 +258,7 @@ static int co_backup_run(Job *job, GError **errp)
         ret = co_flush(b);
     }
     if (ret < 0 || must_stop(b)) {
-        co_give_up(b, ret);
+        ret = co_give_up(b, ret);
     } else {
         progress_set_remaining(&job->progress, 0);
     }
@@ -305,6 +318,11 @@ static void co_backup_finish(Job *job, bool success)
     copier_free(b->copier);
     b->copier = NULL;
     block_copy_set_notify(b->copy, NULL, NULL);
+    if (b->leaver) {
+        leaver_set_notify(b->leaver, NULL, NULL);
+        b->leaver = NULL; /* it goes with the filter */
+    }
+    block_copy_hide_in_target(b->copy);
     co_block_job_drop_nodes(&b->block);
     co_drop_filter(b);
     co_block_drain_end(drain);

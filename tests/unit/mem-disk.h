@@ -32,7 +32,7 @@ typedef struct MemDisk {
     uint8_t *bytes;
     GRand *rand;
     int read_errors, write_errors; /* of 1000 requests */
-    int64_t slow_ns;               /* of each request … */
+    int64_t slow_ns;               /* of each read or write … */
     int64_t slow_status_ns;        /* … and of block status */
     unsigned flushes;
 } MemDisk;
@@ -74,6 +74,13 @@ static inline void co_mem_dawdle(MemDisk *d)
     }
 }
 
+static inline void co_mem_slow(const MemDisk *d)
+{
+    if (d->slow_ns) {
+        co_sleep_ns(d->slow_ns);
+    }
+}
+
 /* Data NULL: zeroes. */
 static inline int co_mem_io(BlockNode *node, int64_t offset, int64_t len, const IoSlice *data,
                             bool write, int errors)
@@ -81,9 +88,6 @@ static inline int co_mem_io(BlockNode *node, int64_t offset, int64_t len, const 
     MemDisk *d = mem_disk(node);
     int64_t fail_at = mem_chance(d, errors) ? g_rand_int_range(d->rand, 0, len) : INT64_MAX;
 
-    if (d->slow_ns) {
-        co_sleep_ns(d->slow_ns);
-    }
     for (int64_t done = 0, n; done < len; done += n) {
         uint8_t *at = d->bytes + offset + done;
         IoSlice part;
@@ -109,16 +113,19 @@ static inline int co_mem_io(BlockNode *node, int64_t offset, int64_t len, const 
 
 static inline int co_mem_read(BlockNode *node, int64_t offset, const IoSlice *data, unsigned flags)
 {
+    co_mem_slow(mem_disk(node));
     return co_mem_io(node, offset, data->len, data, false, mem_disk(node)->read_errors);
 }
 
 static inline int co_mem_write(BlockNode *node, int64_t offset, const IoSlice *data, unsigned flags)
 {
+    co_mem_slow(mem_disk(node));
     return co_mem_io(node, offset, data->len, data, true, mem_disk(node)->write_errors);
 }
 
 static inline int co_mem_zero(BlockNode *node, int64_t offset, int64_t bytes, unsigned flags)
 {
+    co_mem_slow(mem_disk(node));
     return co_mem_io(node, offset, bytes, NULL, true, mem_disk(node)->write_errors);
 }
 

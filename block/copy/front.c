@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The classic pull: clients read the target itself, whose backing file may be the source.
+ *
+ * What is saved and not yet in the target stands in front of it, by a hook in the gate of its
+ * node: each read and block status there sees the saved bytes.  A read takes them when it ends, in
+ * one step, as a reader of the frozen view does.  Blocks that are pending then were not written
+ * since the instant (I2), wherever the target got them from.  All others were in the target when
+ * the read began, or are still in front of it: blocks go to the target by serialising writes, so
+ * that none gets there in the middle of a read.
+ */
+#include <errno.h>
+
+#include "block/copy/copy-int.h"
+#include "block/hook.h"
+
+struct CopyFront {
+    BlockHook hook;
+    BlockCopy *copy;
+};
+
+static CopyFront *front_of(BlockHook *hook)
+{
+    return (CopyFront *)hook; /* its first member */
+}
+
+/* The copy has failed: nobody saves any more, and what is read may be newer (I2). */
+static bool is_broken(const BlockCopy *copy)
+{
+    return copy->error && copy->error != -ECANCELED;
+}
+
+static int after_request(BlockHook *hook, BlockReq *req, const IoSlice *data, int ret)
+{
+    BlockCopy *copy = front_of(hook)->copy;
+    int64_t bytes = copy_clip(copy, req->offset, req->bytes);
+    IoSlice part;
+
+    if (ret < 0 || req->type != BLOCK_REQ_READ || bytes == 0) {
+        return ret;
+    }
+    part = io_slice_sub(data, 0, bytes);
+    return is_broken(copy) ? -EIO : copy_overlay(copy, req->offset, &part, NULL);
+}
+
+static bool before_status(BlockHook *hook, int64_t offset, int64_t *bytes, BlockStatus *status,
+                          bool *recheck)
+{
+    const BlockCopy *copy = front_of(hook)->copy;
+    int64_t ours = copy_clip(copy, offset, *bytes);
+
+    if (ours <= 0) {
+        return false;
+    }
+    *bytes = ours;
+    return copy_saved_status(copy, offset, bytes, status, recheck);
+}
+
+static bool after_status(BlockHook *hook, int64_t offset, BlockStatus *status)
+{
+    return copy_still_pending(front_of(hook)->copy, offset, status);
+}
+
+void block_copy_show_in_target(BlockCopy *copy)
+{
+    CopyFront *front = g_new0(CopyFront, 1);
+
+    g_assert(block_copy_is_staged(copy) && !copy->front);
+    front->hook = (BlockHook){
+        .co_after = after_request,
+        .status_before = before_status,
+        .status_after = after_status,
+    };
+    front->copy = copy;
+    block_hook_add(copy->target->node, &front->hook);
+    copy->target_flags |= BLOCK_SERIALISING;
+    copy->front = front;
+}
+
+void block_copy_hide_in_target(BlockCopy *copy)
+{
+    CopyFront *front = copy->front;
+
+    if (front) {
+        block_hook_remove(copy->target->node, &front->hook);
+        g_free(front);
+        copy->front = NULL;
+    }
+}

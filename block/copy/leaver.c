@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The leaver; see leaver.h. */
+#include "block/copy/leaver.h"
+
+#include <errno.h>
+
+#include "block/control.h"
+#include "block/copy/chunk.h"
+#include "block/user.h"
+
+/*
+ * Chunks in flight.  While staging is rather empty they are few: then neighbours come together, and
+ * the guest has the disk.
+ */
+#define FEW_LEAVES 4
+#define MAX_LEAVES 16
+
+struct Leaver {
+    BlockCopy *copy;
+    BlockUser *user;   /* inside the owner: for drain */
+    int64_t leave_from; /* where in staging the next chunk looks */
+    unsigned leaving;
+    bool drained, finishing;
+    int error;
+    bool pumping, pump_again;
+    CoQueue ended; /* a chunk did */
+    BlockCopyNotifyFn *notify;
+    void *notify_opaque;
+};
+
+typedef struct Leave {
+    Leaver *leaver;
+    Chunk *chunk;
+} Leave;
+
+static void pump(Leaver *l);
+
+static bool staging_empty(const Leaver *l)
+{
+    return sparse_bitmap_count(staging_held(l->copy->staging)) == 0;
+}
+
+/* Is a guest write waiting for room?  Then the leaver must go on, drained or not. */
+static bool is_wanted(const Leaver *l)
+{
+    return !l->copy->off && !l->error && staging_wanted(l->copy->staging);
+}
+
+static void fail(Leaver *l, int error)
+{
+    l->error = l->error ? l->error : error;
+    block_copy_stop(l->copy, error);
+}
+
+static void tell(Leaver *l)
+{
+    block_user_drain_progress(l->user);
+    if (l->notify) {
+        l->notify(l->notify_opaque);
+    }
+}
+
+/* --- one chunk --- */
+
+static void co_leave(void *opaque)
+{
+    Leave *leave = opaque;
+    Leaver *l = leave->leaver;
+    Chunk *chunk = leave->chunk;
+    int ret = co_chunk_write(chunk, 0);
+
+    if (ret < 0) {
+        fail(l, ret);
+    } else {
+        l->copy->saved_bytes += chunk->moved;
+    }
+    chunk_free(chunk);
+    g_free(leave);
+    l->leaving--;
+    pump(l);
+    co_queue_wake_all(&l->ended);
+    tell(l);
+}
+
+static void start(Leaver *l, Chunk *chunk)
+{
+    Leave *leave = g_new(Leave, 1);
+
+    *leave = (Leave){ l, chunk };
+    l->leaving++;
+    co_start(co_leave, leave);
+}
+
+static bool may_start(const Leaver *l)
+{
+    const Staging *s = l->copy->staging;
+    unsigned max = l->finishing || staging_used(s) > staging_capacity(s) / 4 ? MAX_LEAVES
+                                                                             : FEW_LEAVES;
+
+    return !l->error && l->leaving < max && (!l->copy->off || l->finishing) &&
+           (!l->drained || is_wanted(l));
+}
+
+static Chunk *next_chunk(Leaver *l)
+{
+    Chunk *chunk = NULL;
+
+    if (!may_start(l)) {
+        return NULL;
+    }
+    if (!staging_empty(l)) {
+        chunk = chunk_new_leave(l->copy, &l->leave_from);
+        if (!chunk) {
+            fail(l, -ENOMEM);
+        }
+    } else if (l->finishing && sparse_bitmap_count(l->copy->zeroes)) {
+        chunk = chunk_new_leave_zeroes(l->copy);
+    }
+    return chunk;
+}
+
+/* What it starts may end before it yields, and pump in its turn: then the outer call goes on. */
+static void pump(Leaver *l)
+{
+    Chunk *chunk;
+
+    l->pump_again = true;
+    if (l->pumping) {
+        return;
+    }
+    l->pumping = true;
+    while (l->pump_again) {
+        l->pump_again = false;
+        while ((chunk = next_chunk(l))) {
+            start(l, chunk);
+        }
+    }
+    l->pumping = false;
+}
+
+/* --- the copy's news, and drain --- */
+
+static void on_copy_news(void *opaque)
+{
+    Leaver *l = opaque;
+    int lost = block_copy_lost_error(l->copy);
+
+    if (lost) {
+        block_copy_stop(l->copy, lost);
+    }
+    pump(l);
+    tell(l);
+}
+
+static void on_drained(void *opaque)
+{
+    ((Leaver *)opaque)->drained = true;
+}
+
+static bool on_drained_poll(void *opaque)
+{
+    Leaver *l = opaque;
+
+    pump(l);
+    return l->leaving || is_wanted(l);
+}
+
+static void on_drained_end(void *opaque)
+{
+    Leaver *l = opaque;
+
+    l->drained = false;
+    pump(l);
+}
+
+static char *describe(void *opaque)
+{
+    const Leaver *l = opaque;
+
+    return g_strdup_printf("node '%s'", l->copy->owner->name);
+}
+
+static const BlockUserOps user_ops = {
+    .drain_order = 1,
+    .drained_begin = on_drained,
+    .drained_poll = on_drained_poll,
+    .drained_end = on_drained_end,
+    .describe = describe,
+};
+
+/* --- life --- */
+
+Leaver *leaver_new(BlockCopy *copy, BlockNode *owner)
+{
+    Leaver *l = g_new0(Leaver, 1);
+
+    l->copy = copy;
+    l->user = block_user_new_inside(&user_ops, l, owner);
+    block_copy_set_notify(copy, on_copy_news, l);
+    return l;
+}
+
+void leaver_set_notify(Leaver *l, BlockCopyNotifyFn *fn, void *opaque)
+{
+    l->notify = fn;
+    l->notify_opaque = opaque;
+}
+
+void leaver_finish(Leaver *l)
+{
+    l->finishing = true;
+    pump(l);
+}
+
+bool leaver_done(const Leaver *l)
+{
+    return !l->leaving && !l->copy->saves &&
+           (l->error || (staging_empty(l) && !sparse_bitmap_count(l->copy->zeroes)));
+}
+
+int leaver_error(const Leaver *l)
+{
+    return l->error;
+}
+
+void co_leaver_free(Leaver *l)
+{
+    if (!l) {
+        return;
+    }
+    leaver_set_notify(l, NULL, NULL);
+    l->drained = false; /* if there is a drained section, it is the caller's */
+    l->error = block_copy_error(l->copy);
+    leaver_finish(l);
+    while (!leaver_done(l)) {
+        co_queue_wait(&l->ended);
+    }
+    block_copy_set_notify(l->copy, NULL, NULL);
+    co_move(control_loop());
+    co_block_user_free(l->user);
+    g_free(l);
+}
