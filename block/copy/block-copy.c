@@ -62,6 +62,11 @@ void block_copy_spill_to(BlockCopy *copy, int64_t bytes, int fd)
     copy->spill = spill_new(copy_n_blocks(copy), copy->block_size, bytes, fd);
 }
 
+int block_copy_dup_spill(const BlockCopy *copy)
+{
+    return copy->spill ? spill_dup_file(copy->spill) : -1;
+}
+
 void block_copy_free(BlockCopy *copy)
 {
     if (!copy) {

@@ -56,6 +56,8 @@ void block_copy_free(BlockCopy *copy); /* nothing in flight; NULL is accepted */
  * Before the first request.
  */
 void block_copy_spill_to(BlockCopy *copy, int64_t bytes, int fd);
+/* That file under another descriptor, or -1: for who closes it last, after the copy went. */
+int block_copy_dup_spill(const BlockCopy *copy);
 
 /*
  * What belongs to the copy: all, or what is dirty in @bitmap (of the same size), in whole clusters

@@ -11,6 +11,7 @@
 #include "block/copy/spill.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdatomic.h>
 #include <unistd.h>
 
@@ -227,6 +228,11 @@ int co_spill_read(Spill *s, uint64_t block, unsigned count, void *buf)
     n = co_file_read(s->fd, slot * s->block_size, &data);
     unuse_slots(s, slot, count);
     return n < 0 ? n : n < (ssize_t)data.len ? -EIO : 0;
+}
+
+int spill_dup_file(const Spill *s)
+{
+    return s->fd < 0 ? -1 : fcntl(s->fd, F_DUPFD_CLOEXEC, 0);
 }
 
 /* --- figures --- */

@@ -56,6 +56,12 @@ G_GNUC_WARN_UNUSED_RESULT int co_spill_read(Spill *s, uint64_t block, unsigned c
 /* It is not held any more. */
 void spill_drop(Spill *s, uint64_t block);
 
+/*
+ * The file under another descriptor, or -1 (it is not made): to close later, where that may take
+ * long, since it gives the space back.
+ */
+int spill_dup_file(const Spill *s);
+
 int64_t spill_limit(const Spill *s); /* bytes */
 int64_t spill_used(const Spill *s);  /* bytes of extents in use; any thread */
 

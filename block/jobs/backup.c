@@ -12,6 +12,7 @@
 #include <inttypes.h>
 
 #include "block/graph.h"
+#include "block/scratch-dir.h"
 #include "util/error.h"
 
 /* Between attempts that fail with "ignore", so that a dead device is not asked all the time. */
@@ -310,6 +311,7 @@ static void co_backup_finish(Job *job, bool success)
 {
     BackupJob *b = backup_of(job);
     BlockDrain *drain = co_block_drain_begin(b->source);
+    int spill_fd = block_copy_dup_spill(b->copy);
 
     if (!success) {
         block_copy_stop(b->copy, job->ret < 0 ? job->ret : -ECANCELED);
@@ -326,6 +328,7 @@ static void co_backup_finish(Job *job, bool success)
     co_block_job_drop_nodes(&b->block);
     co_drop_filter(b);
     co_block_drain_end(drain);
+    co_scratch_file_close(spill_fd); /* a large one takes long: no guest waits for it any more */
 }
 
 /* --- drain --- */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What staging has no room for goes to the spill file: against a model, and what a random run seldom
- * meets.
+ * What staging has no room for goes to the spill file: against a model, and what a random run
+ * seldom meets.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -19,6 +19,7 @@ typedef struct SpillTest {
     RateLimit limit;
     Progress progress;
     Copier *copier;
+    int64_t room_limit_ns;
     unsigned workers; /* 0: one */
     unsigned told;    /* calls of notify */
     MemGuest guest;
@@ -36,7 +37,7 @@ static void count_call(void *opaque)
 /* @fd: the spill file, or -1. */
 static void co_spill_open(SpillTest *t, bool single, int64_t spill_bytes, int fd)
 {
-    CbwJobOptions options = { .staging_bytes = 2 << 20 };
+    CbwJobOptions options = { .staging_bytes = 2 << 20, .room_limit_ns = t->room_limit_ns };
 
     co_control_lock();
     t->disk = co_mem_open("disk", ROOM_SIZE);
@@ -216,10 +217,14 @@ static void co_spill_last(void *opaque)
     co_spill_close(&t);
 }
 
-/* Who waits because the file is full goes on when it is not any more. */
+/*
+ * Who waits because the file is full goes on when it is not any more; and waits for as long as the
+ * user said, if he did.
+ */
 static void co_spill_room_again(void *opaque)
 {
-    SpillTest t = { 0 };
+    bool limited = GPOINTER_TO_INT(opaque);
+    SpillTest t = { .room_limit_ns = limited ? INT64_C(10) * 1000000000 : 0 };
 
     co_spill_open(&t, false, 1 << 20, -1);
     co_writer_begin(&t);
@@ -230,7 +235,7 @@ static void co_spill_room_again(void *opaque)
     g_assert_cmpuint(spill_room(t.c->spill), ==, 0);
     g_assert_cmpuint(staging_used(t.c->staging), ==, staging_capacity(t.c->staging));
     co_start(co_overwrite_mib, mib_of(&t, 3));
-    co_sleep_ns(20000000);
+    co_sleep_ns(limited ? 800000000 : 20000000);
     g_assert_cmpuint(t.writes, ==, 3);
     g_assert_cmpint(co_block_copy_frozen_discard(t.c, 0, 1 << 20), ==, 0);
     while (t.writes < 4) {
@@ -356,7 +361,8 @@ static void test_spill_last(void)
 
 static void test_spill_room_again(void)
 {
-    run(co_spill_room_again, NULL);
+    run(co_spill_room_again, GINT_TO_POINTER(false));
+    run(co_spill_room_again, GINT_TO_POINTER(true));
 }
 
 static void test_spill_read_fails(void)
