@@ -296,15 +296,16 @@ static void settle_bitmap(BackupJob *b, bool success)
 /* A filter that cannot go stays, and passes everything on. */
 static void co_drop_filter(BackupJob *b)
 {
+    BlockNode *filter = b->filter;
     g_autoptr(GError) error = NULL;
 
     if (!block_graph_remove_filter(b->filter, &error)) {
         g_warning("Job '%s': filter '%s' stays: %s", b->block.job.id, b->filter->name,
                   error->message);
     }
-    co_block_node_unref(b->filter);
     b->filter = NULL;
-    b->copy = NULL;
+    b->copy = NULL; /* first: it goes on another loop, while query-jobs asks here */
+    co_block_node_unref(filter);
 }
 
 static void co_backup_finish(Job *job, bool success)
