@@ -59,10 +59,24 @@ static int open_unnamed(void *unused)
     return fd < 0 ? -errno : fd;
 }
 
+/* What keeps nothing (a pipe, /dev/null) would do so with the only copy of old data. */
+static int claim(int fd)
+{
+    struct stat st;
+
+    if (fstat(fd, &st) < 0) {
+        return -errno;
+    }
+    if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode)) {
+        return -ENOTSUP;
+    }
+    return flock(fd, LOCK_EX | LOCK_NB) < 0 ? -errno : 0;
+}
+
 static int open_named(void *opaque)
 {
     const char *path = opaque;
-    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_DIRECT, 0600);
+    int ret, fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_DIRECT, 0600);
 
     if (fd < 0 && errno == EINVAL) {
         fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
@@ -70,13 +84,16 @@ static int open_named(void *opaque)
     if (fd < 0) {
         return -errno;
     }
-    if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
-        int ret = -errno;
-
+    ret = claim(fd);
+    if (ret < 0) {
         close(fd);
-        return ret;
     }
-    return fd;
+    return ret < 0 ? ret : fd;
+}
+
+static int close_file(void *opaque)
+{
+    return close(GPOINTER_TO_INT(opaque));
 }
 
 int co_scratch_file(void)
@@ -87,4 +104,11 @@ int co_scratch_file(void)
 int co_scratch_file_named(const char *path)
 {
     return co_in_worker(open_named, (void *)path);
+}
+
+void co_scratch_file_close(int fd)
+{
+    if (fd >= 0) {
+        co_in_worker(close_file, GINT_TO_POINTER(fd)); /* nothing is lost that is needed */
+    }
 }

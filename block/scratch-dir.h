@@ -19,4 +19,7 @@ G_GNUC_WARN_UNUSED_RESULT int co_scratch_file(void);
 /* The same for a file (made where there is none) or block device that the user names; locked. */
 G_GNUC_WARN_UNUSED_RESULT int co_scratch_file_named(const char *path);
 
+/* Closes one of them (or -1: none), which gives its space back and may take long. */
+void co_scratch_file_close(int fd);
+
 #endif

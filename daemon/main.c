@@ -19,6 +19,7 @@ static void block_signals(void)
     sigaddset(&set, SIGHUP);
     sigprocmask(SIG_BLOCK, &set, NULL);
     signal(SIGPIPE, SIG_IGN); /* a client that leaves is told by errors of writes */
+    signal(SIGXFSZ, SIG_IGN); /* so is a file that may not grow (I5: a spill file ends no daemon) */
 }
 
 static int run(const Options *options, int parent_fd)

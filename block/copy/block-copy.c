@@ -62,6 +62,11 @@ void block_copy_spill_to(BlockCopy *copy, int64_t bytes, int fd)
     copy->spill = spill_new(copy_n_blocks(copy), copy->block_size, bytes, fd);
 }
 
+int block_copy_dup_spill(const BlockCopy *copy)
+{
+    return copy->spill ? spill_dup_file(copy->spill) : -1;
+}
+
 void block_copy_free(BlockCopy *copy)
 {
     if (!copy) {
@@ -175,7 +180,6 @@ BlockCopyUse block_copy_use(const BlockCopy *copy)
     if (copy->spill) {
         use.spill_used = spill_used(copy->spill);
         use.spill_size = spill_limit(copy->spill);
-        use.spill_made = spill_is_made(copy->spill);
         use.spill_error = copy->spill_error;
     }
     return use;

@@ -56,6 +56,8 @@ void block_copy_free(BlockCopy *copy); /* nothing in flight; NULL is accepted */
  * Before the first request.
  */
 void block_copy_spill_to(BlockCopy *copy, int64_t bytes, int fd);
+/* That file under another descriptor, or -1: for who closes it last, after the copy went. */
+int block_copy_dup_spill(const BlockCopy *copy);
 
 /*
  * What belongs to the copy: all, or what is dirty in @bitmap (of the same size), in whole clusters
@@ -99,7 +101,6 @@ bool block_copy_is_staged(const BlockCopy *copy);
 typedef struct BlockCopyUse {
     int64_t staging_used, staging_size;
     int64_t spill_used, spill_size;
-    bool spill_made;
     int spill_error;
 } BlockCopyUse;
 BlockCopyUse block_copy_use(const BlockCopy *copy);

@@ -214,6 +214,8 @@ static int co_read(Chunk *chunk)
         return -ENOMEM;
     }
     if (needs_source(chunk)) {
+        /* At a second try the buffer may have fetched blocks, which this overwrites. */
+        g_clear_pointer(&chunk->fetched, sparse_bitmap_free);
         ret = co_block_read_buf(copy->source, chunk->offset, chunk->buf, chunk->bytes);
     }
     return ret < 0 ? ret : co_chunk_fetch(chunk);
@@ -235,6 +237,7 @@ int co_chunk_take(Chunk *chunk)
     }
     take_range(chunk);
     set_taken(chunk);
+    copy_spill_pump(chunk->copy);
     return 0;
 }
 

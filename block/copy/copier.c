@@ -182,7 +182,10 @@ static void note_error(Copier *c, Chunk *chunk, int ret)
     g_queue_push_tail(&c->failed, chunk);
 }
 
-/* Once it is read the next one may be, while this one is written. */
+/*
+ * Once it is read the next one may be, while this one is written; and if that has to wait for a
+ * time the user must know, who may otherwise sleep until the write ends.
+ */
 static int co_take(Copier *c, Chunk *chunk)
 {
     int64_t began = loop_now_ns();
@@ -195,6 +198,9 @@ static int co_take(Copier *c, Chunk *chunk)
     ret = co_chunk_take(chunk);
     pace_read_end(&c->pace, loop_now_ns(), began, chunk->bytes);
     copier_pump(c);
+    if (copier_wake_time(c) != INT64_MAX) {
+        c->o.notify(c->o.opaque);
+    }
     return ret;
 }
 

@@ -59,7 +59,7 @@ struct BlockCopy {
     Spill *spill;          /* NULL: there is none */
     uint64_t spill_from;   /* where in staging the next batch begins */
     bool spilling;
-    int spill_error;       /* the first one; nothing is spilled after it */
+    _Atomic int spill_error; /* the first one; nothing is spilled after it */
     unsigned target_flags; /* BLOCK_SERIALISING where others may be reading the target */
     CopyFront *front;      /* shows what is staged to readers of the target; or NULL */
     bool break_guest_write;

@@ -294,6 +294,7 @@ static void forget(BlockCopy *copy, uint64_t first, uint64_t count)
                                                  &block)) {
         spill_drop(copy->spill, block);
     }
+    copy_spill_pump(copy);
 }
 
 /* The last unit may be cut by the end of the disk. */

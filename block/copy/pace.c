@@ -24,9 +24,13 @@
 #define STEP_NS (10 * MS)
 #define STEP_MAX_NS (200 * MS)
 
-/* The quiet lasts for so many requests, but no longer than this. */
+/*
+ * The quiet lasts for so many requests, but no longer than this; and for at least one, since a disk
+ * may take longer than that for each, but no longer than the second.
+ */
 #define QUIET_SAMPLES 16
 #define QUIET_MAX_NS (50 * MS)
+#define QUIET_FOR_ONE_NS (500 * MS)
 /* What is in flight is waited for so long; a target slower than that says nothing of the source. */
 #define STOPPING_MAX_NS (10 * MS)
 /* Between two quiets, and in multiples of how long the last one took. */
@@ -109,16 +113,18 @@ static void adapt(Pace *p, int64_t now)
 
 static bool quiet_is_due(const Pace *p, int64_t now)
 {
-    return !p->quiet_ns ||
-           now - p->phase_start >= MAX(RUNNING_NS, RUNNING_PER_QUIET * p->quiet_took);
+    return now - p->phase_start >= MAX(RUNNING_NS, RUNNING_PER_QUIET * p->quiet_took);
 }
 
+/* A quiet that told nothing does not keep the copier from going on, one read at a time. */
 static void running_step(Pace *p, int64_t now)
 {
     if (quiet_is_due(p, now)) {
         enter(p, PACE_STOPPING, now);
     } else if (step_is_over(p, now)) {
-        adapt(p, now);
+        if (p->quiet_ns) {
+            adapt(p, now);
+        }
         start_step(p, now);
     }
 }
@@ -127,7 +133,7 @@ static void quiet_step(Pace *p, int64_t now)
 {
     int64_t took = now - p->phase_start, mean;
 
-    if (p->samples < QUIET_SAMPLES && took < QUIET_MAX_NS) {
+    if (p->samples < QUIET_SAMPLES && took < (p->samples ? QUIET_MAX_NS : QUIET_FOR_ONE_NS)) {
         return;
     }
     if (p->samples) {
@@ -185,18 +191,13 @@ void pace_guest_end(Pace *p, int64_t now, int64_t began, bool counts)
 
 /* --- the copier --- */
 
-static int64_t end_of_hold(const Pace *p)
-{
-    return p->phase_start + (p->phase == PACE_STOPPING ? STOPPING_MAX_NS : QUIET_MAX_NS);
-}
-
 bool pace_may_read(Pace *p, int64_t now, int64_t *wake)
 {
     step(p, now);
     *wake = INT64_MAX;
     if (p->phase != PACE_RUNNING) {
-        /* The requests that end the quiet early are not seen until the next question. */
-        *wake = MIN(end_of_hold(p), now + MS);
+        /* The requests that end the quiet are not seen until the next question. */
+        *wake = now + MS;
         return false;
     }
     if (p->reading && p->reading + p->unit > p->window) {
@@ -224,10 +225,11 @@ void pace_chunk_begin(Pace *p, int64_t bytes)
 void pace_read_end(Pace *p, int64_t now, int64_t began, int64_t bytes)
 {
     int64_t took = now - began, longest = (int64_t)((double)bytes * 1e9 / p->least_speed);
+    double slower = (double)p->unit / p->window;
 
     p->reading -= bytes;
     if (p->window < p->unit) {
-        p->next_read = began + MIN(took * p->unit / p->window, MAX(longest, took));
+        p->next_read = began + MIN((int64_t)(took * slower), MAX(longest, took));
     }
 }
 

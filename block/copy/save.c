@@ -143,6 +143,7 @@ static int co_save_staged(Save *save)
     for (uint64_t i = 0; i < save->count; i++) {
         save_page(save, save->first + i, iov[i].iov_base, ret);
     }
+    copy_spill_pump(copy);
     return 0;
 }
 

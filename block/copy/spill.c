@@ -11,6 +11,7 @@
 #include "block/copy/spill.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdatomic.h>
 #include <unistd.h>
 
@@ -24,7 +25,7 @@ struct Spill {
     int64_t max_extents;
     int fd;
     CoMutex making;
-    GArray *used;      /* of uint16_t: slots in use, of each extent there is */
+    GArray *used;      /* of uint32_t: slots in use, of each extent there is */
     GArray *free;      /* of int64_t: extents */
     int64_t current;   /* the extent that is being filled; -1: none */
     unsigned filled;   /* its first slots were given out */
@@ -42,7 +43,7 @@ Spill *spill_new(uint64_t n_blocks, size_t block_size, int64_t max_bytes, int fd
     s->per_extent = SPILL_EXTENT / block_size;
     s->max_extents = max_bytes / SPILL_EXTENT;
     s->fd = fd;
-    s->used = g_array_new(false, true, sizeof(uint16_t));
+    s->used = g_array_new(false, true, sizeof(uint32_t));
     s->free = g_array_new(false, false, sizeof(int64_t));
     s->current = -1;
     s->slots = g_hash_table_new(NULL, NULL);
@@ -67,14 +68,14 @@ void spill_free(Spill *s)
 
 /* --- slots --- */
 
-static uint16_t *used_of(const Spill *s, int64_t slot)
+static uint32_t *used_of(const Spill *s, int64_t slot)
 {
-    return &g_array_index(s->used, uint16_t, slot / s->per_extent);
+    return &g_array_index(s->used, uint32_t, slot / s->per_extent);
 }
 
 static void use_slots(Spill *s, int64_t slot, unsigned count)
 {
-    uint16_t *used = used_of(s, slot);
+    uint32_t *used = used_of(s, slot);
 
     s->used_extents += *used == 0;
     *used += count;
@@ -82,7 +83,7 @@ static void use_slots(Spill *s, int64_t slot, unsigned count)
 
 static void unuse_slots(Spill *s, int64_t slot, unsigned count)
 {
-    uint16_t *used = used_of(s, slot);
+    uint32_t *used = used_of(s, slot);
     int64_t extent = slot / s->per_extent;
 
     *used -= count;
@@ -229,12 +230,12 @@ int co_spill_read(Spill *s, uint64_t block, unsigned count, void *buf)
     return n < 0 ? n : n < (ssize_t)data.len ? -EIO : 0;
 }
 
-/* --- figures --- */
-
-bool spill_is_made(const Spill *s)
+int spill_dup_file(const Spill *s)
 {
-    return s->fd >= 0;
+    return s->fd < 0 ? -1 : fcntl(s->fd, F_DUPFD_CLOEXEC, 0);
 }
+
+/* --- figures --- */
 
 int64_t spill_limit(const Spill *s)
 {

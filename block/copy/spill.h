@@ -6,6 +6,9 @@
  * large sequential writes and never change there; an extent is used again when nothing in it is
  * held any more.  The file is bounded, and made when it is first needed.
  *
+ * What it takes in memory is bounded with it (I7): the table of slots has 20 bytes an entry and up
+ * to two entries a block, 80 MiB for 8 GiB in blocks of 4 KiB, half as much again while it grows.
+ *
  * On the loop of the copy, but where said otherwise.
  */
 #ifndef BLOCK_COPY_SPILL_H
@@ -53,7 +56,12 @@ G_GNUC_WARN_UNUSED_RESULT int co_spill_read(Spill *s, uint64_t block, unsigned c
 /* It is not held any more. */
 void spill_drop(Spill *s, uint64_t block);
 
-bool spill_is_made(const Spill *s);
+/*
+ * The file under another descriptor, or -1 (it is not made): to close later, where that may take
+ * long, since it gives the space back.
+ */
+int spill_dup_file(const Spill *s);
+
 int64_t spill_limit(const Spill *s); /* bytes */
 int64_t spill_used(const Spill *s);  /* bytes of extents in use; any thread */
 

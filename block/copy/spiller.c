@@ -4,8 +4,9 @@
  * than the target takes them (I4: a guest write waits for no target).
  *
  * A block stays in staging until it is in the file; if somebody takes it meanwhile (a chunk, a
- * discard), what was written is given back.  One coroutine at a time, begun by whoever saves.  The
- * owner node counts as in use meanwhile, so that drain waits.
+ * discard), what was written is given back.  One coroutine at a time, begun by whoever needs room,
+ * fills staging, or gives slots of the file back: those who wait may not be followed by anybody.
+ * The owner node counts as in use meanwhile, so that drain waits.
  */
 #include <errno.h>
 
@@ -130,5 +131,6 @@ void copy_spill_pump(BlockCopy *copy)
         return;
     }
     copy->spilling = true;
+    tell_staging(copy); /* there is room again */
     co_start(co_spill, copy);
 }

@@ -35,7 +35,8 @@ struct Staging {
     CoQueue room;
     unsigned waiting;
     uint64_t waits;
-    int64_t waiting_since; /* when waiting became more than 0 */
+    int64_t waiting_since; /* when waiting became more than 0, or the hurry began */
+    bool may_hurry; /* nobody has said how long to wait */
     bool hurry, stopped;
 };
 
@@ -48,6 +49,7 @@ Staging *staging_new(uint64_t n_blocks, size_t block_size, size_t max_bytes,
     s->block_size = block_size;
     s->capacity = max_bytes / block_size;
     s->room_limit_ns = room_limit_ns ? room_limit_ns : ROOM_LIMIT_NS;
+    s->may_hurry = room_limit_ns == 0;
     s->slabs = g_ptr_array_new_with_free_func(free);
     s->pages = g_hash_table_new(NULL, NULL);
     s->held = sparse_bitmap_new(n_blocks);
@@ -89,8 +91,9 @@ static int co_wait_room(Staging *s, size_t n)
 
 void staging_set_hurry(Staging *s, bool hurry)
 {
-    if (hurry != s->hurry) {
+    if (s->may_hurry && hurry != s->hurry) {
         s->hurry = hurry;
+        s->waiting_since = loop_now_ns();
         co_queue_wake_all(&s->room);
     }
 }

@@ -36,7 +36,8 @@ void staging_stop(Staging *s);
 
 /*
  * In a hurry there is no other place for what is saved, and the target is too slow: -ENOBUFS comes
- * as soon as somebody or other has been waiting for a quarter of a second.
+ * as soon as somebody or other has been waiting for a quarter of a second of it.  Not where the
+ * limit was given to staging_new(): that one counts.
  */
 void staging_set_hurry(Staging *s, bool hurry);
 

@@ -12,6 +12,7 @@
 #include <inttypes.h>
 
 #include "block/graph.h"
+#include "block/scratch-dir.h"
 #include "util/error.h"
 
 /* Between attempts that fail with "ignore", so that a dead device is not asked all the time. */
@@ -237,12 +238,16 @@ static int co_give_up(BackupJob *b, int ret)
 static void explain(const BackupJob *b, GError **errp)
 {
     BlockCopyUse use = block_copy_use(b->copy);
+    g_autofree char *file = use.spill_error
+                                ? g_strdup_printf(" are full, the staging file failed (%s),",
+                                                  g_strerror(-use.spill_error))
+                                : g_strdup_printf("%s are full",
+                                                  use.spill_size ? " and the staging file" : "");
 
     tm_error_set(errp, "The guest of node '%s' writes faster than its old data can be put away: "
-                 "%" PRId64 " MiB of staging memory%s are full and the target does not keep up "
+                 "%" PRId64 " MiB of staging memory%s and the target does not keep up "
                  "(see staging-file, staging-file-size and staging-timeout of blockdev-backup)",
-                 b->source->name, use.staging_size >> 20,
-                 use.spill_size ? " and the staging file" : "");
+                 b->source->name, use.staging_size >> 20, file);
 }
 
 static int co_backup_run(Job *job, GError **errp)
@@ -291,21 +296,23 @@ static void settle_bitmap(BackupJob *b, bool success)
 /* A filter that cannot go stays, and passes everything on. */
 static void co_drop_filter(BackupJob *b)
 {
+    BlockNode *filter = b->filter;
     g_autoptr(GError) error = NULL;
 
     if (!block_graph_remove_filter(b->filter, &error)) {
         g_warning("Job '%s': filter '%s' stays: %s", b->block.job.id, b->filter->name,
                   error->message);
     }
-    co_block_node_unref(b->filter);
     b->filter = NULL;
-    b->copy = NULL;
+    b->copy = NULL; /* first: it goes on another loop, while query-jobs asks here */
+    co_block_node_unref(filter);
 }
 
 static void co_backup_finish(Job *job, bool success)
 {
     BackupJob *b = backup_of(job);
     BlockDrain *drain = co_block_drain_begin(b->source);
+    int spill_fd = block_copy_dup_spill(b->copy);
 
     if (!success) {
         block_copy_stop(b->copy, job->ret < 0 ? job->ret : -ECANCELED);
@@ -322,6 +329,7 @@ static void co_backup_finish(Job *job, bool success)
     co_block_job_drop_nodes(&b->block);
     co_drop_filter(b);
     co_block_drain_end(drain);
+    co_scratch_file_close(spill_fd); /* a large one takes long: no guest waits for it any more */
 }
 
 /* --- drain --- */

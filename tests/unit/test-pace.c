@@ -205,6 +205,22 @@ static void test_guest_comes_and_goes(void)
     sim_free(sim);
 }
 
+/* Each request takes longer than a quiet is meant to last: the copier goes on nevertheless. */
+static void test_slow_disk(void)
+{
+    int64_t op_ns[] = { 6 * MS, 60 * MS };
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(op_ns); i++) {
+        Sim *sim = sim_new(MOST_GUESTS, 0, 500 * MIB, op_ns[i]);
+        int64_t latency, speed = sim_run(sim, 20 * S, true, &latency);
+
+        g_assert_cmpint(latency, >, 60 * MS);
+        g_assert_cmpint(speed, >, UNIT / 2);
+        g_assert_cmpint(sim->longest_gap, <, 5 * S);
+        sim_free(sim);
+    }
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -212,6 +228,7 @@ int main(int argc, char **argv)
     g_test_add_func("/pace/busy-guest", test_busy_guest);
     g_test_add_func("/pace/light-guest", test_light_guest);
     g_test_add_func("/pace/least-speed", test_least_speed);
+    g_test_add_func("/pace/slow-disk", test_slow_disk);
     g_test_add_func("/pace/guest-comes-and-goes", test_guest_comes_and_goes);
     return g_test_run();
 }
