@@ -27,7 +27,7 @@ bool scratch_dir_set(const char *path, GError **errp)
         return tm_error_set(errp, "Cannot use the scratch folder '%s': it is no folder", path);
     }
     g_free(folder.path);
-    folder.path = g_strdup(path);
+    folder.path = g_canonicalize_filename(path, NULL); /* --daemonize leaves the working folder */
     return true;
 }
 
@@ -59,27 +59,39 @@ static int open_unnamed(void *unused)
     return fd < 0 ? -errno : fd;
 }
 
-/* What keeps nothing (a pipe, /dev/null) would do so with the only copy of old data. */
+/*
+ * What keeps nothing (a pipe, /dev/null) would do so with the only copy of old data; and a file
+ * that is not empty is likely somebody's image.
+ */
 static int claim(int fd)
 {
     struct stat st;
 
-    if (fstat(fd, &st) < 0) {
+    if (flock(fd, LOCK_EX | LOCK_NB) < 0 || fstat(fd, &st) < 0) {
         return -errno;
     }
-    if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode)) {
-        return -ENOTSUP;
+    if (!S_ISREG(st.st_mode)) {
+        return S_ISBLK(st.st_mode) ? 0 : -ENOTSUP;
     }
-    return flock(fd, LOCK_EX | LOCK_NB) < 0 ? -errno : 0;
+    return st.st_size ? -EEXIST : 0;
+}
+
+/* A device must not be mounted: that is what O_EXCL means there. */
+static int open_file(const char *path, int flags)
+{
+    struct stat st;
+    bool is_device = stat(path, &st) == 0 && S_ISBLK(st.st_mode);
+
+    return open(path, O_RDWR | O_CLOEXEC | (is_device ? O_EXCL : O_CREAT) | flags, 0600);
 }
 
 static int open_named(void *opaque)
 {
     const char *path = opaque;
-    int ret, fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_DIRECT, 0600);
+    int ret, fd = open_file(path, O_DIRECT);
 
     if (fd < 0 && errno == EINVAL) {
-        fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+        fd = open_file(path, 0);
     }
     if (fd < 0) {
         return -errno;
@@ -91,9 +103,16 @@ static int open_named(void *opaque)
     return ret < 0 ? ret : fd;
 }
 
+/* A file with a name is left as it was found: empty. */
 static int close_file(void *opaque)
 {
-    return close(GPOINTER_TO_INT(opaque));
+    int fd = GPOINTER_TO_INT(opaque);
+    struct stat st;
+
+    if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && ftruncate(fd, 0) < 0) {
+        g_warning("A staging file could not be emptied: %s", g_strerror(errno));
+    }
+    return close(fd);
 }
 
 int co_scratch_file(void)

@@ -16,10 +16,13 @@ const char *scratch_dir(void);
  */
 G_GNUC_WARN_UNUSED_RESULT int co_scratch_file(void);
 
-/* The same for a file (made where there is none) or block device that the user names; locked. */
+/*
+ * The same for a file that the user names (empty, or made where there is none) or a block device
+ * that is not mounted; locked.
+ */
 G_GNUC_WARN_UNUSED_RESULT int co_scratch_file_named(const char *path);
 
-/* Closes one of them (or -1: none), which gives its space back and may take long. */
+/* Empties and closes one of them (or -1: none); that may take long. */
 void co_scratch_file_close(int fd);
 
 #endif
