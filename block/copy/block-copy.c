@@ -257,11 +257,11 @@ static uint64_t room_waits(const BlockCopy *copy)
     return copy->staging ? staging_waits(copy->staging) : 0;
 }
 
-BlockCopyGuest block_copy_guest_begin(BlockCopy *copy)
+BlockCopyGuest block_copy_guest_begin(BlockCopy *copy, bool is_read)
 {
     BlockCopyGuest guest = { 0 };
 
-    if (copy->pace) {
+    if (copy->pace && !(is_read && copy_readers_give_way(copy))) {
         guest = (BlockCopyGuest){ loop_now_ns(), room_waits(copy) };
         pace_guest_begin(copy->pace, guest.began);
     }

@@ -77,14 +77,14 @@ int64_t block_copy_selected_bytes(const BlockCopy *copy); /* still to be copied 
 G_GNUC_WARN_UNUSED_RESULT int co_block_copy_save(BlockCopy *copy, int64_t offset, int64_t bytes);
 
 /*
- * Around each request of the guest that passes by: a copier learns from it how long they take, and
- * gives way.
+ * Around each request of the guest that passes by: a copier (or who reads the view) learns from it
+ * how long they take, and gives way.
  */
 typedef struct BlockCopyGuest {
     int64_t began;
     uint64_t room_waits;
 } BlockCopyGuest;
-BlockCopyGuest block_copy_guest_begin(BlockCopy *copy);
+BlockCopyGuest block_copy_guest_begin(BlockCopy *copy, bool is_read);
 void block_copy_guest_end(BlockCopy *copy, const BlockCopyGuest *guest);
 
 /*

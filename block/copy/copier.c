@@ -38,7 +38,7 @@ Copier *copier_new(const CopierOptions *options)
         c->chunk_max = MAX(c->unit, MIN(c->chunk_max, align_down(options->max_chunk, c->unit)));
     }
     c->chunk_usual = MIN(c->chunk_max, MAX(c->unit, CHUNK_BYTES));
-    pace_init(&c->pace, c->unit, COPIER_BYTES,
+    pace_init(&c->pace, &pace_of_copier, c->unit, COPIER_BYTES,
               options->least_speed ? options->least_speed : COPIER_LEAST_SPEED, loop_now_ns());
     c->wake_time = INT64_MAX;
     fill_left(c);

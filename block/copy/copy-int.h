@@ -75,7 +75,10 @@ struct BlockCopy {
     _Atomic int64_t saved_bytes;
     BlockCopyNotifyFn *notify;
     void *notify_opaque;
-    Pace *pace; /* the copier's; NULL: there is none */
+    Pace *pace; /* the copier's, or of readers; NULL: nobody gives way */
+    Pace reader_pace;     /* reader-pace.c: */
+    CoMutex reader_turn;  /* whose turn it is to begin */
+    CoQueue reader_ended; /* a read of the source did */
 };
 
 static inline uint64_t copy_n_blocks(const BlockCopy *copy)
@@ -129,6 +132,15 @@ void copy_wake_savers(BlockCopy *copy);
 
 /* Moves blocks from staging to the spill file if that is needed (spiller.c). */
 void copy_spill_pump(BlockCopy *copy);
+
+/* From now on clients that read the view give way to the guest.  Not with a copier. */
+void copy_pace_readers(BlockCopy *copy);
+bool copy_readers_give_way(const BlockCopy *copy);
+/* How much of such a read to do at a time. */
+int64_t copy_reader_piece(const BlockCopy *copy, int64_t bytes);
+/* Around each read of the source for a client; begin waits, and says what end wants to know. */
+int64_t co_copy_reader_begin(BlockCopy *copy, int64_t bytes);
+void copy_reader_end(BlockCopy *copy, int64_t began, int64_t bytes);
 
 void copy_transit_begin(BlockCopy *copy, Transit *transit, const GArray *parts);
 void copy_transit_end(BlockCopy *copy, Transit *transit);

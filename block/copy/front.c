@@ -17,6 +17,7 @@
 struct CopyFront {
     BlockHook hook;
     BlockCopy *copy;
+    int64_t began; /* the last read; of several at a time nobody asks when each did */
 };
 
 static CopyFront *front_of(BlockHook *hook)
@@ -30,12 +31,26 @@ static bool is_broken(const BlockCopy *copy)
     return copy->error && copy->error != -ECANCELED;
 }
 
+/* What the target has not is read from the source: so its readers give way, too. */
+static int co_before_request(BlockHook *hook, BlockReq *req)
+{
+    CopyFront *front = front_of(hook);
+
+    if (req->type == BLOCK_REQ_READ) {
+        front->began = co_copy_reader_begin(front->copy, req->bytes);
+    }
+    return 0;
+}
+
 static int after_request(BlockHook *hook, BlockReq *req, const IoSlice *data, int ret)
 {
     BlockCopy *copy = front_of(hook)->copy;
     int64_t bytes = copy_clip(copy, req->offset, req->bytes);
     IoSlice part;
 
+    if (req->type == BLOCK_REQ_READ) {
+        copy_reader_end(copy, front_of(hook)->began, req->bytes);
+    }
     if (ret < 0 || req->type != BLOCK_REQ_READ || bytes == 0) {
         return ret;
     }
@@ -67,6 +82,7 @@ void block_copy_show_in_target(BlockCopy *copy)
 
     g_assert(block_copy_is_staged(copy) && !copy->front);
     front->hook = (BlockHook){
+        .co_before = co_before_request,
         .co_after = after_request,
         .status_before = before_status,
         .status_after = after_status,

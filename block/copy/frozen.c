@@ -186,8 +186,10 @@ static int co_read_source(BlockCopy *copy, int64_t offset, const IoSlice *data)
 {
     uint64_t n = copy_end_block(copy, offset, data->len) - copy_first_block(copy, offset);
     g_autoptr(SparseBitmap) later = sparse_bitmap_new(n);
+    int64_t began = co_copy_reader_begin(copy, data->len);
     int ret = co_block_read(copy->source, offset, data, 0);
 
+    copy_reader_end(copy, began, data->len);
     if (ret == 0) {
         ret = copy_overlay(copy, offset, data, later);
     }
@@ -206,6 +208,8 @@ static int co_read_blocks(BlockCopy *copy, int64_t offset, const IoSlice *data)
         bytes = same_place(copy, offset + done, data->len - done, &place);
         if (place == PLACE_STAGING || place == PLACE_SPILL || place == PLACE_TRANSIT) {
             bytes = MIN(bytes, copy->block_size - (offset + (int64_t)done) % copy->block_size);
+        } else if (place == PLACE_SOURCE) {
+            bytes = copy_reader_piece(copy, bytes);
         }
         part = io_slice_sub(data, done, bytes);
         ret = place == PLACE_SOURCE ? co_read_source(copy, offset + done, &part)

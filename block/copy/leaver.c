@@ -247,6 +247,7 @@ Leaver *leaver_new(BlockCopy *copy, BlockNode *owner, bool whole_clusters)
         l->busy = sparse_bitmap_new(units_covering(copy->size, l->unit));
     }
     l->user = block_user_new_inside(&user_ops, l, owner);
+    copy_pace_readers(copy);
     block_copy_set_notify(copy, on_copy_news, l);
     return l;
 }

@@ -6,8 +6,6 @@
 
 #define MS INT64_C(1000000)
 
-/* A guest that did nothing for so long is idle. */
-#define IDLE_NS (500 * MS)
 /* While the guest is idle the window doubles in each of these. */
 #define IDLE_STEP_NS (2 * MS)
 
@@ -24,22 +22,32 @@
 #define STEP_NS (10 * MS)
 #define STEP_MAX_NS (200 * MS)
 
-/*
- * The quiet lasts for so many requests, but no longer than this; and for at least one, since a disk
- * may take longer than that for each, but no longer than the second.
- */
+/* The quiet lasts for so many requests, at the most. */
 #define QUIET_SAMPLES 16
-#define QUIET_MAX_NS (50 * MS)
-#define QUIET_FOR_ONE_NS (500 * MS)
-/* What is in flight is waited for so long; a target slower than that says nothing of the source. */
-#define STOPPING_MAX_NS (10 * MS)
-/* Between two quiets, and in multiples of how long the last one took. */
-#define RUNNING_NS (250 * MS)
+/* Between two quiets, in multiples of how long the last one took. */
 #define RUNNING_PER_QUIET 15
 
-void pace_init(Pace *p, int64_t unit, int64_t max, int64_t least_speed, int64_t now)
+const PaceRules pace_of_copier = {
+    .idle_ns = 500 * MS,
+    .stopping_ns = 10 * MS,
+    .quiet_ns = 50 * MS,
+    .quiet_for_one_ns = 500 * MS,
+    .running_ns = 250 * MS,
+};
+
+const PaceRules pace_of_readers = {
+    .idle_ns = 20 * MS,
+    .stopping_ns = 5 * MS,
+    .quiet_ns = 10 * MS,
+    .quiet_for_one_ns = 10 * MS,
+    .running_ns = 500 * MS,
+};
+
+void pace_init(Pace *p, const PaceRules *rules, int64_t unit, int64_t max, int64_t least_speed,
+               int64_t now)
 {
     *p = (Pace){
+        .rules = rules,
         .unit = unit, .max = MAX(max, unit), .least_speed = MAX(least_speed, 1), .window = unit,
         .phase = PACE_RUNNING, .phase_start = now, .step_start = now, .last_guest = INT64_MIN,
     };
@@ -47,7 +55,7 @@ void pace_init(Pace *p, int64_t unit, int64_t max, int64_t least_speed, int64_t 
 
 static bool is_idle(const Pace *p, int64_t now)
 {
-    return !p->guests && (p->last_guest == INT64_MIN || now - p->last_guest > IDLE_NS);
+    return !p->guests && (p->last_guest == INT64_MIN || now - p->last_guest > p->rules->idle_ns);
 }
 
 static void start_step(Pace *p, int64_t now)
@@ -113,7 +121,7 @@ static void adapt(Pace *p, int64_t now)
 
 static bool quiet_is_due(const Pace *p, int64_t now)
 {
-    return now - p->phase_start >= MAX(RUNNING_NS, RUNNING_PER_QUIET * p->quiet_took);
+    return now - p->phase_start >= MAX(p->rules->running_ns, RUNNING_PER_QUIET * p->quiet_took);
 }
 
 /* A quiet that told nothing does not keep the copier from going on, one read at a time. */
@@ -133,9 +141,11 @@ static void quiet_step(Pace *p, int64_t now)
 {
     int64_t took = now - p->phase_start, mean;
 
-    if (p->samples < QUIET_SAMPLES && took < (p->samples ? QUIET_MAX_NS : QUIET_FOR_ONE_NS)) {
+    if (p->samples < QUIET_SAMPLES &&
+        took < (p->samples ? p->rules->quiet_ns : p->rules->quiet_for_one_ns)) {
         return;
     }
+    p->quiet_at = now;
     if (p->samples) {
         mean = MAX(1, p->sum_ns / p->samples);
         p->quiet_ns = p->quiet_ns ? (3 * p->quiet_ns + mean) / 4 : mean;
@@ -150,7 +160,7 @@ static void step(Pace *p, int64_t now)
         idle_step(p, now);
         return;
     }
-    if (p->phase == PACE_STOPPING && (!p->busy || now - p->phase_start >= STOPPING_MAX_NS)) {
+    if (p->phase == PACE_STOPPING && (!p->busy || now - p->phase_start >= p->rules->stopping_ns)) {
         enter(p, PACE_QUIET, now);
     }
     if (p->phase == PACE_QUIET) {
@@ -163,13 +173,22 @@ static void step(Pace *p, int64_t now)
 
 /* --- the guest --- */
 
+/* To a full queue: from here on it is asked what it feels, unless it was a moment ago. */
+static void come_back(Pace *p, int64_t now)
+{
+    set_window(p, p->unit);
+    if (!p->quiet_at || now - p->quiet_at > p->rules->running_ns) {
+        p->quiet_ns = 0;
+        enter(p, PACE_STOPPING, now);
+    } else {
+        enter(p, PACE_RUNNING, now);
+    }
+}
+
 void pace_guest_begin(Pace *p, int64_t now)
 {
     if (is_idle(p, now)) {
-        /* It comes back to a full queue: from here on it is asked what it feels. */
-        set_window(p, p->unit);
-        p->quiet_ns = 0;
-        enter(p, PACE_STOPPING, now);
+        come_back(p, now);
     }
     if (p->guests++ == 0) {
         p->busy_since = now;

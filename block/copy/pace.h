@@ -24,12 +24,28 @@ typedef enum PacePhase {
     PACE_QUIET,    /* … has ended: the guest is alone */
 } PacePhase;
 
+/*
+ * How long it takes for the guest to count as idle, how long the two parts of a hold may be (the
+ * second one for the first request, and in all), and the least time between two of them.
+ */
+typedef struct PaceRules {
+    int64_t idle_ns;
+    int64_t stopping_ns; /* what is in flight is waited for; a target slower than that is not */
+    int64_t quiet_ns, quiet_for_one_ns; /* a disk may take longer for each request than the first */
+    int64_t running_ns;
+} PaceRules;
+
+extern const PaceRules pace_of_copier;
+extern const PaceRules pace_of_readers; /* somebody waits for each read: short, and seldom */
+
 typedef struct Pace {
+    const PaceRules *rules;
     int64_t unit, max;    /* bytes: the smallest read, the widest window */
     int64_t least_speed;  /* bytes a second */
     int64_t window;       /* bytes */
     PacePhase phase;
-    int64_t phase_start, quiet_took;
+    int64_t phase_start;
+    int64_t quiet_at, quiet_took; /* of the last one; 0: there was none */
     int64_t step_start;   /* of the samples that the next step goes by */
     unsigned samples;
     int64_t sum_ns;
@@ -44,7 +60,8 @@ typedef struct Pace {
 } Pace;
 
 /* @unit: bytes of the smallest read; @max: of all reads at a time when there is no guest. */
-void pace_init(Pace *p, int64_t unit, int64_t max, int64_t least_speed, int64_t now);
+void pace_init(Pace *p, const PaceRules *rules, int64_t unit, int64_t max, int64_t least_speed,
+               int64_t now);
 
 /* Around each request of the guest; not @counts: it waited for something else than the disk. */
 void pace_guest_begin(Pace *p, int64_t now);

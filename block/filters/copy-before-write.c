@@ -47,7 +47,7 @@ static int64_t next_piece(const BlockCopy *copy, int64_t offset, int64_t bytes)
 static int cbw_co_read(BlockNode *node, int64_t offset, const IoSlice *data, unsigned flags)
 {
     BlockCopy *copy = copy_of(node);
-    BlockCopyGuest guest = block_copy_guest_begin(copy);
+    BlockCopyGuest guest = block_copy_guest_begin(copy, true);
     int ret = co_block_read(node->file, offset, data, flags);
 
     block_copy_guest_end(copy, &guest);
@@ -81,7 +81,7 @@ static int cbw_co_write(BlockNode *node, int64_t offset, const IoSlice *data, un
     if (flags & BLOCK_WRITE_UNCHANGED) {
         return co_block_write(node->file, offset, data, flags);
     }
-    guest = block_copy_guest_begin(copy);
+    guest = block_copy_guest_begin(copy, false);
     ret = co_write_pieces(node, offset, data, flags);
     block_copy_guest_end(copy, &guest);
     return ret;

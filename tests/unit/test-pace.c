@@ -87,14 +87,15 @@ static void copier_step(Sim *sim)
     }
 }
 
-static Sim *sim_new(unsigned guests, int64_t think_ns, int64_t bytes_per_second, int64_t op_ns)
+static Sim *sim_new(const PaceRules *rules, unsigned guests, int64_t think_ns,
+                    int64_t bytes_per_second, int64_t op_ns)
 {
     Sim *sim = g_new0(Sim, 1);
 
     *sim = (Sim){ .now = S, .last_copied = S, .guests = guests, .think_ns = think_ns,
                   .bytes_per_second = bytes_per_second, .op_ns = op_ns,
                   .reads = g_array_new(false, false, sizeof(Read)) };
-    pace_init(&sim->pace, UNIT, WIDEST, 8 * MIB, sim->now);
+    pace_init(&sim->pace, rules, UNIT, WIDEST, 8 * MIB, sim->now);
     return sim;
 }
 
@@ -126,7 +127,7 @@ static int64_t sim_run(Sim *sim, int64_t ns, bool with_copier, int64_t *latency)
 /* Nobody else is there: the disk is full at once. */
 static void test_no_guest(void)
 {
-    Sim *sim = sim_new(0, 0, 500 * MIB, 10000);
+    Sim *sim = sim_new(&pace_of_copier, 0, 0, 500 * MIB, 10000);
     int64_t latency, speed = sim_run(sim, S, true, &latency);
 
     g_assert_cmpint(speed, >, 470 * MIB);
@@ -137,7 +138,7 @@ static void test_no_guest(void)
 /* A guest that keeps the disk busy by itself gets more than half of what it had. */
 static void test_busy_guest(void)
 {
-    Sim *sim = sim_new(MOST_GUESTS, 0, 500 * MIB, 10000);
+    Sim *sim = sim_new(&pace_of_copier, MOST_GUESTS, 0, 500 * MIB, 10000);
     int64_t alone, beside, speed;
 
     sim_run(sim, S, false, &alone);
@@ -153,7 +154,7 @@ static void test_busy_guest(void)
 /* One that asks now and then does not meet a long queue, and leaves the copier most of the disk. */
 static void test_light_guest(void)
 {
-    Sim *sim = sim_new(1, 5 * MS, 500 * MIB, 10000);
+    Sim *sim = sim_new(&pace_of_copier, 1, 5 * MS, 500 * MIB, 10000);
     int64_t alone, beside, speed;
 
     sim_run(sim, S, false, &alone);
@@ -166,10 +167,35 @@ static void test_light_guest(void)
     sim_free(sim);
 }
 
+/* Readers of a view: nobody is kept waiting for long, whatever the guest does. */
+static void test_readers(void)
+{
+    static const int64_t think_ns[] = { 0, 5 * MS, 25 * MS, 400 * MS };
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(think_ns); i++) {
+        Sim *sim = sim_new(&pace_of_readers, i ? 1 : MOST_GUESTS, think_ns[i], 500 * MIB, 10000);
+        int64_t alone, beside, speed;
+
+        sim_run(sim, S, false, &alone);
+        sim_run(sim, S, true, &beside);
+        speed = sim_run(sim, 5 * S, true, &beside);
+        g_test_message("think %" G_GINT64_FORMAT ": alone %" G_GINT64_FORMAT " ns, beside %"
+                       G_GINT64_FORMAT " ns, %" G_GINT64_FORMAT " bytes/s, longest gap %"
+                       G_GINT64_FORMAT, think_ns[i], alone, beside, speed, sim->longest_gap);
+        g_assert_cmpint(sim->longest_gap, <, 50 * MS);
+        if (i == 0) {
+            g_assert_cmpint(beside, <, 2 * alone);
+        } else {
+            g_assert_cmpint(speed, >, 250 * MIB);
+        }
+        sim_free(sim);
+    }
+}
+
 /* However busy the guest is: the least speed, without long pauses. */
 static void test_least_speed(void)
 {
-    Sim *sim = sim_new(MOST_GUESTS, 0, 2000 * MIB, 400000);
+    Sim *sim = sim_new(&pace_of_copier, MOST_GUESTS, 0, 2000 * MIB, 400000);
     int64_t latency, speed;
 
     sim_run(sim, S, true, &latency);
@@ -182,7 +208,7 @@ static void test_least_speed(void)
 /* When the guest stops the copier takes all, and gives it back when the guest returns. */
 static void test_guest_comes_and_goes(void)
 {
-    Sim *sim = sim_new(MOST_GUESTS, 0, 500 * MIB, 10000);
+    Sim *sim = sim_new(&pace_of_copier, MOST_GUESTS, 0, 500 * MIB, 10000);
     int64_t alone, beside, speed;
 
     sim_run(sim, S, false, &alone);
@@ -211,7 +237,7 @@ static void test_slow_disk(void)
     int64_t op_ns[] = { 6 * MS, 60 * MS };
 
     for (unsigned i = 0; i < G_N_ELEMENTS(op_ns); i++) {
-        Sim *sim = sim_new(MOST_GUESTS, 0, 500 * MIB, op_ns[i]);
+        Sim *sim = sim_new(&pace_of_copier, MOST_GUESTS, 0, 500 * MIB, op_ns[i]);
         int64_t latency, speed = sim_run(sim, 20 * S, true, &latency);
 
         g_assert_cmpint(latency, >, 60 * MS);
@@ -227,6 +253,7 @@ int main(int argc, char **argv)
     g_test_add_func("/pace/no-guest", test_no_guest);
     g_test_add_func("/pace/busy-guest", test_busy_guest);
     g_test_add_func("/pace/light-guest", test_light_guest);
+    g_test_add_func("/pace/readers", test_readers);
     g_test_add_func("/pace/least-speed", test_least_speed);
     g_test_add_func("/pace/slow-disk", test_slow_disk);
     g_test_add_func("/pace/guest-comes-and-goes", test_guest_comes_and_goes);
