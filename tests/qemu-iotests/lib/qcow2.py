@@ -4,8 +4,9 @@ disk that a client and a model of it do the same to."""
 import json
 import os
 import struct
+import subprocess
 
-from .env import KiB, MiB, run
+from .env import DEADLINE, KiB, MiB, wait_until
 from .images import contents, qemu_img, read_at
 from .qmp import arguments
 
@@ -82,11 +83,23 @@ def info(path, *args):
     return json.loads(qemu_img('info', '-U', '--output=json', *args, path))
 
 
+def _asked_check(path, fmt):
+    """qemu-img check's answer; None while the image is locked: the kernel gives the locks of a killed
+    daemon back when it has ended its ring, which can be a moment after the process is gone."""
+    with open('check.err', 'w+', encoding='utf-8') as errors:
+        done = subprocess.run(['qemu-img', 'check', '--output=json', '-f', fmt, path], check=False,
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors,
+                              timeout=DEADLINE)
+        errors.seek(0)
+        said = errors.read()
+    assert done.stdout or 'lock' in said, f'{path}: {said}'
+    return json.loads(done.stdout) if done.stdout else None
+
+
 def check(path, leaks=False, fmt='qcow2'):
     """Asserts that qemu-img check finds nothing wrong: nothing at all, or leaks at most. Returns what
     it says."""
-    found = json.loads(run('sh', '-c', 'qemu-img check --output=json -f "$0" "$1" 2>/dev/null', fmt,
-                           path, ok=None))
+    found = wait_until(lambda: _asked_check(path, fmt), f'{path} is not locked')
     bad = {k: found[k] for k in ('check-errors', 'corruptions') if found.get(k)}
     if not leaks and found.get('leaks'):
         bad['leaks'] = found['leaks']
