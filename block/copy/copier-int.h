@@ -45,7 +45,6 @@ struct Copier {
 };
 
 bool copier_staging_empty(const Copier *c);
-bool copier_can_spill(const Copier *c);
 
 /* The chunk to be started now, or NULL. */
 Chunk *copier_next_chunk(Copier *c);

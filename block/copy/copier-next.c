@@ -103,7 +103,7 @@ static bool should_leave(const Copier *c)
     const Staging *s = c->copy->staging;
 
     return nothing_else(c) || (staging_used(s) > staging_capacity(s) / 4 &&
-                               (c->copy->takes_single_blocks || !copier_can_spill(c)));
+                               (c->copy->takes_single_blocks || !copy_spill_has_room(c->copy)));
 }
 
 /* Above the low mark, or when all else is copied: blocks leave staging singly. */

@@ -77,13 +77,6 @@ bool copier_staging_empty(const Copier *c)
     return !c->copy->staging || sparse_bitmap_count(staging_held(c->copy->staging)) == 0;
 }
 
-bool copier_can_spill(const Copier *c)
-{
-    const BlockCopy *copy = c->copy;
-
-    return copy->spill && !copy->spill_error && spill_room(copy->spill) > 0;
-}
-
 static bool spill_is_empty(const Copier *c)
 {
     const BlockCopy *copy = c->copy;

@@ -132,6 +132,7 @@ void copy_wake_savers(BlockCopy *copy);
 
 /* Moves blocks from staging to the spill file if that is needed (spiller.c). */
 void copy_spill_pump(BlockCopy *copy);
+bool copy_spill_has_room(const BlockCopy *copy);
 
 /* From now on clients that read the view give way to the guest.  Not with a copier. */
 void copy_pace_readers(BlockCopy *copy);

@@ -35,9 +35,14 @@ static size_t wanted_of(const BlockCopy *copy)
     return mark_of(copy) / 4 * 3;
 }
 
+bool copy_spill_has_room(const BlockCopy *copy)
+{
+    return copy->spill && !copy->spill_error && spill_room(copy->spill) > 0;
+}
+
 static bool can_spill(const BlockCopy *copy)
 {
-    return copy->spill && !copy->off && !copy->spill_error && spill_room(copy->spill) > 0 &&
+    return !copy->off && copy_spill_has_room(copy) &&
            sparse_bitmap_count(staging_held(copy->staging)) > 0;
 }
 
@@ -104,7 +109,7 @@ static int64_t co_spill_batch(BlockCopy *copy)
 /* Without a spill file to turn to, nobody waits long for room. */
 static void tell_staging(BlockCopy *copy)
 {
-    staging_set_hurry(copy->staging, copy->spill_error || spill_room(copy->spill) == 0);
+    staging_set_hurry(copy->staging, !copy_spill_has_room(copy));
 }
 
 static void co_spill(void *opaque)

@@ -13,7 +13,7 @@
 #include "util/error.h"
 
 #define DEFAULT_WORKERS 64
-#define STAGING_LEAST (INT64_C(2) << 20)
+#define STAGING_LEAST ((int64_t)BLOCK_COPY_MIN_STAGING)
 #define STAGING_MOST (INT64_C(1) << 40)
 #define SPILL_LEAST ((int64_t)SPILL_EXTENT)
 

@@ -306,19 +306,10 @@ static void co_no_room(void *opaque)
     g_unlink(path);
 }
 
-static void co_body(void *opaque)
-{
-    CoFn *fn = (CoFn *)opaque;
-
-    control_init(loop_current());
-    fn(NULL);
-    g_assert_cmpint(block_nodes()->len, ==, 0);
-}
-
 static void run(gconstpointer fn)
 {
     if (have_tools()) {
-        run_in_co(co_body, (void *)fn);
+        run_in_co(co_test_body, (void *)fn);
     }
 }
 

@@ -198,18 +198,9 @@ static void co_large_blocks(void *opaque)
 
 /* --- */
 
-static void co_body(void *opaque)
-{
-    CoFn *fn = (CoFn *)opaque;
-
-    control_init(loop_current());
-    fn(NULL);
-    g_assert_cmpint(block_nodes()->len, ==, 0);
-}
-
 static void run(gconstpointer fn)
 {
-    run_in_co(co_body, (void *)fn);
+    run_in_co(co_test_body, (void *)fn);
 }
 
 int main(int argc, char **argv)
