@@ -21,7 +21,7 @@ static void leave_out(Copier *c, int64_t offset, int64_t bytes)
     uint64_t first = copy_first_block(copy, offset);
     uint64_t count = copy_end_block(copy, offset, bytes) - first;
 
-    sparse_bitmap_clear(copy->pending, first, count);
+    copy->left_out += sparse_bitmap_clear(copy->pending, first, count);
     sparse_bitmap_clear(c->left, offset / c->unit, units_covering(bytes, c->unit));
     progress_add_remaining(c->o.progress, -bytes);
 }

@@ -95,16 +95,6 @@ bool copier_wanted(const Copier *c)
     return c->copy->staging && !c->copy->off && !c->error && staging_wanted(c->copy->staging);
 }
 
-int64_t copier_rate(const Copier *c)
-{
-    return meter_rate(&c->meter, loop_now_ns());
-}
-
-int64_t copier_added_ns(const Copier *c)
-{
-    return c->added_ns;
-}
-
 void copier_set_paused(Copier *c, bool paused)
 {
     c->paused = paused;
@@ -224,8 +214,7 @@ static void co_work(void *opaque)
     } else {
         co_discard_source(c, chunk);
         progress_advance(c->o.progress, chunk->moved);
-        meter_add(&c->meter, loop_now_ns(), chunk->moved);
-        c->added_ns = pace_added_ns(&c->pace, loop_now_ns());
+        meter_add(&c->copy->moved, loop_now_ns(), chunk->moved);
         chunk_free(chunk);
     }
     g_free(work);

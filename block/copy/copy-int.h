@@ -10,6 +10,7 @@
 #include "block/copy/pace.h"
 #include "block/copy/spill.h"
 #include "block/copy/staging.h"
+#include "util/meter.h"
 #include "util/range.h"
 
 #define COPY_MIN_BLOCK 4096
@@ -65,20 +66,35 @@ struct BlockCopy {
     bool break_guest_write;
     int64_t timeout_ns;
 
-    bool off;
-    int error, lost_error;
+    _Atomic bool off;
+    _Atomic int error; /* of why it is off */
+    int lost_error;
     Save *saves; /* in flight */
     Transit *transits;
     CoQueue transit_stops; /* one of them is there, or has failed */
     CopyBuffer *buffers;
     unsigned n_buffers;
-    _Atomic int64_t saved_bytes;
+    _Atomic int64_t saved_bytes; /* that have reached the target */
     BlockCopyNotifyFn *notify;
     void *notify_opaque;
     Pace *pace; /* the copier's, or of readers; NULL: nobody gives way */
     Pace reader_pace;     /* reader-pace.c: */
     CoMutex reader_turn;  /* whose turn it is to begin */
     CoQueue reader_ended; /* a read of the source did */
+
+    /* For figures and events (tell.c). */
+    char *job_id;              /* NULL: there is no job */
+    uint64_t selected;         /* blocks */
+    _Atomic uint64_t left_out; /* … that nobody copies after all */
+    _Atomic int64_t kept_bytes; /* saved, wherever they are now */
+    Meter moved;               /* bytes that were copied or read by clients */
+    Meter guest_requests;
+    Meter guest_waits;         /* for saves, ns */
+    _Atomic int64_t slowed_ns; /* a request of the guest, by what is read beside it */
+    int64_t target_threshold;  /* bytes; 0: there is none */
+    bool staging_is_high, target_is_high; /* an event told so */
+    int64_t staging_told_at;
+    unsigned spill_told;       /* bits of XBackupSpillReason */
 };
 
 static inline uint64_t copy_n_blocks(const BlockCopy *copy)
@@ -133,6 +149,11 @@ void copy_wake_savers(BlockCopy *copy);
 /* Moves blocks from staging to the spill file if that is needed (spiller.c). */
 void copy_spill_pump(BlockCopy *copy);
 bool copy_spill_has_room(const BlockCopy *copy);
+
+/* Sends events, if there is news: when staging or the target filled, when the copy was told. */
+void copy_tell_staging(BlockCopy *copy);
+void copy_tell_target(BlockCopy *copy);
+void copy_tell_spill(BlockCopy *copy);
 
 /* From now on clients that read the view give way to the guest.  Not with a copier. */
 void copy_pace_readers(BlockCopy *copy);

@@ -48,12 +48,14 @@ static int after_request(BlockHook *hook, BlockReq *req, const IoSlice *data, in
     int64_t bytes = copy_clip(copy, req->offset, req->bytes);
     IoSlice part;
 
-    if (req->type == BLOCK_REQ_READ) {
-        copy_reader_end(copy, front_of(hook)->began, req->bytes);
-    }
-    if (ret < 0 || req->type != BLOCK_REQ_READ || bytes == 0) {
+    if (req->type != BLOCK_REQ_READ) {
         return ret;
     }
+    copy_reader_end(copy, front_of(hook)->began, req->bytes);
+    if (ret < 0 || bytes == 0) {
+        return ret;
+    }
+    meter_add(&copy->moved, loop_now_ns(), bytes);
     part = io_slice_sub(data, 0, bytes);
     return is_broken(copy) ? -EIO : copy_overlay(copy, req->offset, &part, NULL);
 }

@@ -222,6 +222,7 @@ int co_block_copy_frozen_read(BlockCopy *copy, int64_t offset, const IoSlice *da
 {
     int ret = may_read(copy, offset, data->len) ? co_read_blocks(copy, offset, data) : -EACCES;
 
+    meter_add(&copy->moved, loop_now_ns(), ret == 0 ? data->len : 0);
     /* The copy may have failed, or the range have been discarded, while we read. */
     return ret == 0 && !may_read(copy, offset, data->len) ? -EACCES : ret;
 }

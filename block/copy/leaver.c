@@ -10,7 +10,7 @@
 
 /*
  * Chunks in flight.  While staging is rather empty they are few: then neighbours come together, and
- * the guest has the disk.
+ * the guest has the disk; unless there is no guest any more.
  */
 #define FEW_LEAVES 4
 #define MAX_LEAVES 16
@@ -78,6 +78,7 @@ static void co_leave(void *opaque)
         fail(l, ret);
     } else {
         l->copy->saved_bytes += chunk->moved;
+        copy_tell_target(l->copy);
     }
     if (chunk->kind == CHUNK_DATA) {
         sparse_bitmap_clear(l->busy, chunk->offset / l->unit, 1);
@@ -99,11 +100,17 @@ static void start(Leaver *l, Chunk *chunk)
     co_start(co_leave, leave);
 }
 
-static bool may_start(const Leaver *l)
+static bool is_in_hurry(const Leaver *l)
 {
     const Staging *s = l->copy->staging;
-    unsigned max = l->finishing || staging_used(s) > staging_capacity(s) / 4 ? MAX_LEAVES
-                                                                             : FEW_LEAVES;
+
+    return l->finishing || !l->copy->owner->parents->len ||
+           staging_used(s) > staging_capacity(s) / 4;
+}
+
+static bool may_start(const Leaver *l)
+{
+    unsigned max = is_in_hurry(l) ? MAX_LEAVES : FEW_LEAVES;
 
     return !l->error && l->leaving < max && (!l->copy->off || l->finishing) &&
            (!l->drained || is_wanted(l));

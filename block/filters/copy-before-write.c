@@ -144,6 +144,16 @@ static int cbw_co_discard(BlockNode *node, int64_t offset, int64_t bytes)
     return ret;
 }
 
+static void cbw_fill_info(const BlockNode *node, BlockDeviceInfo *info)
+{
+    info->x_copy = block_copy_info(copy_of(node));
+}
+
+static bool cbw_is_settling(const BlockNode *node)
+{
+    return block_copy_is_moving(copy_of(node));
+}
+
 /* What is staged gets to the target first. */
 static void cbw_co_close(BlockNode *node)
 {
@@ -191,6 +201,8 @@ const BlockDriver block_driver_copy_before_write = {
     .co_write_zeroes = cbw_co_write_zeroes,
     .co_discard = cbw_co_discard,
     .child_perm = cbw_child_perm,
+    .fill_info = cbw_fill_info,
+    .is_settling = cbw_is_settling,
     .supports_write_flags = BLOCK_FUA | BLOCK_COMPRESSED,
     .supports_write_zeroes_flags = BLOCK_FUA | BLOCK_MAY_UNMAP | BLOCK_NO_FALLBACK,
 };

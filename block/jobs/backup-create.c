@@ -199,6 +199,7 @@ static BlockNode *co_insert_filter(const BackupPlan *plan, GError **errp)
         .no_copier = plan->sync == MIRROR_SYNC_MODE_NONE,
         .discard_source = plan->args->has_discard_source && plan->args->discard_source,
         .min_cluster_size = plan->min_cluster_size,
+        .job_id = plan->args->job_id,
         .bitmap = plan->sync == MIRROR_SYNC_MODE_BITMAP ? plan->bitmap : NULL,
         .staging_bytes = plan->staging_bytes,
         .room_limit_ns = plan->args->has_staging_timeout

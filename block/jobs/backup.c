@@ -49,7 +49,6 @@ void backup_notify(void *opaque)
     if (block_copy_stopped(b->copy)) {
         job_end_pause(job);
     }
-    backup_tell_spill(b);
     job_kick(job);
     if (b->block.user) {
         block_user_drain_progress(b->block.user);
@@ -330,6 +329,15 @@ static void co_backup_finish(Job *job, bool success)
     co_drop_filter(b);
     co_block_drain_end(drain);
     co_scratch_file_close(spill_fd); /* a large one takes long: no guest waits for it any more */
+}
+
+void backup_add_info(const Job *job, JobInfo *info)
+{
+    const BackupJob *b = (const BackupJob *)job;
+
+    if (job->driver == &backup_driver.job && b->copy) {
+        info->x_backup = block_copy_info(b->copy);
+    }
 }
 
 /* --- drain --- */
