@@ -26,8 +26,6 @@ static void make_staging(BlockCopy *copy, const BlockCopyOptions *options)
 
     copy->staging = staging_new(copy_n_blocks(copy), copy->block_size, bytes,
                                 options->room_limit_ns);
-    copy->takes_single_blocks =
-        block_node_cluster_size(copy->target->node) <= copy->block_size;
 }
 
 BlockCopy *block_copy_new(const BlockCopyOptions *options)
@@ -52,6 +50,8 @@ BlockCopy *block_copy_new(const BlockCopyOptions *options)
     if (block_graph_is_below(copy->target->node, copy->source->node)) {
         copy->target_flags = BLOCK_SERIALISING;
     }
+    copy->takes_single_blocks =
+        block_node_cluster_size(copy->target->node) <= copy->block_size;
     make_sets(copy);
     if (staged) {
         make_staging(copy, options);

@@ -62,6 +62,7 @@ struct BlockCopy {
     bool spilling;
     _Atomic int spill_error; /* the first one; nothing is spilled after it */
     unsigned target_flags; /* BLOCK_SERIALISING where others may be reading the target */
+    int64_t freed;         /* bytes discarded in the target, which may not be told of yet */
     CopyFront *front;      /* shows what is staged to readers of the target; or NULL */
     bool break_guest_write;
     int64_t timeout_ns;
@@ -149,6 +150,9 @@ void copy_wake_savers(BlockCopy *copy);
 /* Moves blocks from staging to the spill file if that is needed (spiller.c). */
 void copy_spill_pump(BlockCopy *copy);
 bool copy_spill_has_room(const BlockCopy *copy);
+
+/* Bytes that are in the target, or on their way to it.  Any thread. */
+int64_t copy_in_target(const BlockCopy *copy);
 
 /* Sends events, if there is news: when staging or the target filled, when the copy was told. */
 void copy_tell_staging(BlockCopy *copy);

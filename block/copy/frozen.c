@@ -41,6 +41,9 @@ static Place place_of(const BlockCopy *copy, uint64_t block)
     return copy_transit_find(copy, copy_block_offset(copy, block)) ? PLACE_TRANSIT : PLACE_TARGET;
 }
 
+/* So much of a scratch image may be free without its file being told of it. */
+#define FREED_BYTES ((int64_t)64 << 20)
+
 /* Where block states are compared one by one, at most so many are at a time. */
 #define MAX_COMPARED 1024
 
@@ -331,15 +334,38 @@ static int co_free_target(BlockCopy *copy, int64_t start, int64_t end)
     return co_block_discard(copy->target, start, end - start);
 }
 
+/*
+ * An image format gives up space at a flush, not before, and a scratch has nobody else who flushes.
+ * @blocks were there: as many clusters, at the most.
+ */
+static void co_let_go(BlockCopy *copy, int64_t blocks, int64_t bytes)
+{
+    if (copy->takes_single_blocks) {
+        return;
+    }
+    copy->freed += MIN(blocks * copy->cluster_size, align_up(bytes, copy->cluster_size));
+    if (copy->freed >= FREED_BYTES || (copy->freed && !sparse_bitmap_count(copy->access))) {
+        copy->freed = 0;
+        (void)!co_block_copy_flush(copy); /* as the discard, it is advice */
+    }
+}
+
 int co_block_copy_frozen_discard(BlockCopy *copy, int64_t offset, int64_t bytes)
 {
     int64_t start = align_up(offset, copy->unit);
     int64_t end = whole_units_end(copy, offset + bytes);
     uint64_t first = copy_first_block(copy, start);
+    int64_t before = copy_in_target(copy), gone;
+    int ret;
 
     if (start >= end) {
         return 0;
     }
     forget(copy, first, copy_end_block(copy, start, end - start) - first);
-    return co_free_target(copy, start, end);
+    gone = before - copy_in_target(copy);
+    ret = co_free_target(copy, start, end);
+    if (ret == 0) {
+        co_let_go(copy, gone / copy->block_size, end - start);
+    }
+    return ret;
 }

@@ -42,7 +42,7 @@ static int64_t bytes_of(const BlockCopy *copy, int64_t blocks)
     return CLAMP(blocks * copy->block_size, 0, copy->size);
 }
 
-static int64_t in_target(const BlockCopy *copy)
+int64_t copy_in_target(const BlockCopy *copy)
 {
     int64_t elsewhere = sparse_bitmap_count(copy->pending) + sparse_bitmap_count(copy->zeroes) +
                         sparse_bitmap_count(copy->lost) + copy->left_out;
@@ -86,7 +86,7 @@ XCopyInfo *block_copy_info(const BlockCopy *copy)
         .spill_size = use.spill_size,
         .pending = bytes_of(copy, sparse_bitmap_count(copy->pending)),
         .saved = copy->kept_bytes,
-        .in_target = in_target(copy),
+        .in_target = copy_in_target(copy),
         .given_back = bytes_of(copy, copy->selected - sparse_bitmap_count(copy->access)),
     };
     return info;
@@ -130,7 +130,7 @@ void copy_tell_target(BlockCopy *copy)
     if (!event.threshold) {
         return;
     }
-    event.used = in_target(copy);
+    event.used = copy_in_target(copy);
     if (event.used < event.threshold / 4 * 3) {
         copy->target_is_high = false;
     } else if (!copy->target_is_high && event.used > event.threshold) {
