@@ -32,19 +32,19 @@ static void count_saved(BackupJob *b)
 }
 
 /*
- * A save may need the copier to make room, even if the job is paused; and a copy that has failed is
- * over even then.
+ * The job pumps the copier when it is kicked.  But a save may need the copier to make room even if
+ * the job is paused; and a copy that has failed is over even then.
  */
 void backup_notify(void *opaque)
 {
     BackupJob *b = opaque;
     Job *job = &b->block.job;
 
-    if (b->copier) {
-        copier_set_paused(b->copier, job_pause_wanted(job));
-        copier_pump(b->copier);
-    } else {
+    if (!b->copier) {
         count_saved(b);
+    } else if (job_pause_wanted(job)) {
+        copier_set_paused(b->copier, true);
+        copier_pump(b->copier);
     }
     if (block_copy_stopped(b->copy)) {
         job_end_pause(job);
