@@ -56,14 +56,6 @@ int64_t copy_in_target(const BlockCopy *copy)
     return bytes_of(copy, (int64_t)sparse_bitmap_count(copy->access) - elsewhere);
 }
 
-/* 0 where the guest has been idle. */
-static int64_t added_latency(const BlockCopy *copy)
-{
-    int64_t now = loop_now_ns(), requests = meter_rate(&copy->guest_requests, now);
-
-    return requests ? meter_rate(&copy->guest_waits, now) / requests + copy->slowed_ns : 0;
-}
-
 static XCopyState state_of(const BlockCopy *copy, int error)
 {
     return error ? X_COPY_STATE_FAILED : copy->off ? X_COPY_STATE_ENDED : X_COPY_STATE_RUNNING;
@@ -74,12 +66,15 @@ XCopyInfo *block_copy_info(const BlockCopy *copy)
     XCopyInfo *info = g_new(XCopyInfo, 1);
     BlockCopyUse use = block_copy_use(copy);
     int error = copy->error == -ECANCELED ? 0 : copy->error;
+    int64_t now = loop_now_ns(), requests = meter_rate(&copy->guest_requests, now);
 
     *info = (XCopyInfo){
         .state = state_of(copy, error),
         .error = error ? g_strdup(g_strerror(-error)) : NULL,
-        .rate = meter_rate(&copy->moved, loop_now_ns()),
-        .guest_added_latency = added_latency(copy),
+        .rate = meter_rate(&copy->moved, now),
+        /* None while the guest is idle. */
+        .guest_added_latency = requests ? copy->slowed_ns : 0,
+        .guest_save_latency = requests ? meter_rate(&copy->guest_waits, now) / requests : 0,
         .staging_used = use.staging_used,
         .staging_size = use.staging_size,
         .spill_used = use.spill_used,
