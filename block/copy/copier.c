@@ -38,7 +38,7 @@ Copier *copier_new(const CopierOptions *options)
         c->chunk_max = MAX(c->unit, MIN(c->chunk_max, align_down(options->max_chunk, c->unit)));
     }
     c->chunk_usual = MIN(c->chunk_max, MAX(c->unit, CHUNK_BYTES));
-    pace_init(&c->pace, &pace_of_copier, c->unit, COPIER_BYTES,
+    pace_init(&c->pace, &pace_of_copier, MAX(COPIER_BYTES, c->unit),
               options->least_speed ? options->least_speed : COPIER_LEAST_SPEED, loop_now_ns());
     c->wake_time = INT64_MAX;
     fill_left(c);
@@ -187,7 +187,7 @@ static int co_take(Copier *c, Chunk *chunk)
     if (chunk->kind != CHUNK_DATA) {
         return co_chunk_take(chunk);
     }
-    pace_chunk_begin(&c->pace, chunk->bytes);
+    pace_read_begin(&c->pace, chunk->bytes);
     ret = co_chunk_take(chunk);
     pace_read_end(&c->pace, loop_now_ns(), began, chunk->bytes);
     copier_pump(c);
@@ -206,7 +206,6 @@ static int co_copy(Copier *c, Chunk *chunk)
     }
     if (chunk->kind == CHUNK_DATA) {
         c->copying_bytes -= chunk->bytes;
-        pace_chunk_end(&c->pace);
     }
     return ret;
 }

@@ -187,7 +187,7 @@ static int co_read_source(BlockCopy *copy, int64_t offset, const IoSlice *data)
     uint64_t n = copy_end_block(copy, offset, data->len) - copy_first_block(copy, offset);
     g_autoptr(SparseBitmap) later = sparse_bitmap_new(n);
     int64_t began = co_copy_reader_begin(copy, data->len);
-    int ret = co_block_read(copy->source, offset, data, 0);
+    int ret = co_block_read(copy->source, offset, data, BLOCK_BACKGROUND);
 
     copy_reader_end(copy, began, data->len);
     if (ret == 0) {
