@@ -77,17 +77,10 @@ bool copier_staging_empty(const Copier *c)
     return !c->copy->staging || sparse_bitmap_count(staging_held(c->copy->staging)) == 0;
 }
 
-static bool spill_is_empty(const Copier *c)
-{
-    const BlockCopy *copy = c->copy;
-
-    return !copy->spill || (!copy->spilling && sparse_bitmap_count(spill_held(copy->spill)) == 0);
-}
-
 bool copier_done(const Copier *c)
 {
     return !copier_in_flight(c) && g_queue_is_empty((GQueue *)&c->failed) && !c->copy->saves &&
-           sparse_bitmap_count(c->left) == 0 && copier_staging_empty(c) && spill_is_empty(c);
+           sparse_bitmap_count(c->left) == 0 && copier_staging_empty(c) && !copy_spill_in_use(c->copy);
 }
 
 bool copier_wanted(const Copier *c)

@@ -160,6 +160,26 @@ int copy_overlay(BlockCopy *copy, int64_t offset, const IoSlice *data, SparseBit
     return ret;
 }
 
+int co_copy_overlay_later(BlockCopy *copy, int64_t offset, const IoSlice *data,
+                          const SparseBitmap *later)
+{
+    uint64_t first = copy_first_block(copy, offset), i;
+    int ret = 0;
+
+    for (uint64_t at = 0; ret == 0 && sparse_bitmap_next_set(later, at, UINT64_MAX, &i);
+         at = i + 1) {
+        int64_t start = MAX(offset, copy_block_offset(copy, first + i));
+        int64_t end = MIN(offset + (int64_t)data->len, copy_block_offset(copy, first + i + 1));
+        IoSlice part = part_of(data, offset, start, end - start);
+        Place place = place_of(copy, first + i);
+
+        if (place != PLACE_TARGET) {
+            ret = co_read_place(copy, place, start, &part);
+        }
+    }
+    return ret;
+}
+
 static int co_read_blocks(BlockCopy *copy, int64_t offset, const IoSlice *data);
 
 /* Reads the blocks of @later from where they are now; none of them is pending any more. */
