@@ -9,13 +9,7 @@
 /* While the guest is idle the window doubles in each of these. */
 #define IDLE_STEP_NS (2 * MS)
 
-/*
- * The guest's requests shall take no more than this, in per cent of what they take in the quiet,
- * and a little more where the guest has none in flight for most of the time: it would not get more
- * done if they were faster.
- */
-#define TOO_SLOW 160
-#define FAST_ENOUGH 140
+/* The guest's requests may take so much longer where it has none in flight for most of the time. */
 #define SLACK_NS (300000)
 /* A step is judged by so many requests, in at least and at most so long. */
 #define STEP_SAMPLES 32
@@ -36,6 +30,8 @@
 #define PERIOD_NS (256 * MS)
 
 const PaceRules pace_of_copier = {
+    .too_slow = 160,
+    .fast_enough = 140,
     .idle_ns = 500 * MS,
     .stopping_ns = 8 * MS,
     .quiet_ns = 50 * MS,
@@ -44,6 +40,8 @@ const PaceRules pace_of_copier = {
 };
 
 const PaceRules pace_of_readers = {
+    .too_slow = 180,
+    .fast_enough = 155,
     .idle_ns = 20 * MS,
     .stopping_ns = 8 * MS,
     .quiet_ns = 10 * MS,
@@ -119,9 +117,9 @@ static void adapt(Pace *p, int64_t now)
 
     p->loaded_ns = p->sum_ns / p->samples;
     percent = MAX(0, p->loaded_ns - slack) * 100 / p->quiet_ns;
-    if (percent > TOO_SLOW) {
-        set_window(p, p->window * MAX(50, FAST_ENOUGH * 100 / percent) / 100);
-    } else if (percent < FAST_ENOUGH) {
+    if (percent > p->rules->too_slow) {
+        set_window(p, p->window * MAX(50, p->rules->fast_enough * 100 / percent) / 100);
+    } else if (percent < p->rules->fast_enough) {
         set_window(p, p->window + p->window / 5 + 1);
     }
 }

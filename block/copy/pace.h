@@ -29,10 +29,15 @@ typedef enum PacePhase {
 } PacePhase;
 
 /*
+ * What the guest's requests may take, in per cent of what they take in the quiet: above the one the
+ * window gets narrower, below the other wider.  (With some slack where the guest has none in flight
+ * for most of the time: it would not get more done if they were faster.)
+ *
  * How long it takes for the guest to count as idle, how long the two parts of a hold are (the
  * second one at most: for the first request, and in all), and the time from one to the next.
  */
 typedef struct PaceRules {
+    int too_slow, fast_enough;
     int64_t idle_ns;
     int64_t stopping_ns; /* what is in flight is waited for; a target slower than that is not */
     int64_t quiet_ns, quiet_for_one_ns; /* a disk may take longer for each request than the first */
@@ -40,7 +45,8 @@ typedef struct PaceRules {
 } PaceRules;
 
 extern const PaceRules pace_of_copier;
-extern const PaceRules pace_of_readers; /* somebody waits for each read: short, and seldom */
+/* Somebody waits for each read: holds are short and seldom, and the two share the disk. */
+extern const PaceRules pace_of_readers;
 
 typedef struct Pace {
     const PaceRules *rules;
