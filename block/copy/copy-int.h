@@ -159,6 +159,9 @@ void copy_tell_staging(BlockCopy *copy);
 void copy_tell_target(BlockCopy *copy);
 void copy_tell_spill(BlockCopy *copy);
 
+/* Is something in the spill file, or on its way there? */
+bool copy_spill_in_use(const BlockCopy *copy);
+
 /* From now on clients that read the view give way to the guest.  Not with a copier. */
 void copy_pace_readers(BlockCopy *copy);
 bool copy_readers_give_way(const BlockCopy *copy);
@@ -176,11 +179,20 @@ void co_copy_wait_transits(BlockCopy *copy, int64_t offset, int64_t bytes);
 const CopyPart *copy_transit_find(const BlockCopy *copy, int64_t offset);
 
 /*
- * Overlays what is not pending any more on what was read of the source; blocks in the target are
- * left for the caller, in @later (a bit each, from the first on; or NULL).  Does not yield.
+ * Overlays what is not pending any more on what was read of the source; blocks in the target and
+ * in the spill file are left for the caller, in @later (a bit each, from the first on; NULL: they
+ * are not wanted).  Does not yield.
  */
 G_GNUC_WARN_UNUSED_RESULT int copy_overlay(BlockCopy *copy, int64_t offset, const IoSlice *data,
                                            SparseBitmap *later);
+
+/*
+ * For a reader of the target whom no chunk's write overtakes: overlays what was left in @later, but
+ * for what it has read from the target itself.
+ */
+G_GNUC_WARN_UNUSED_RESULT int co_copy_overlay_later(BlockCopy *copy, int64_t offset,
+                                                    const IoSlice *data,
+                                                    const SparseBitmap *later);
 
 /*
  * Cuts *bytes to a run of blocks whose old bytes are in the same place.  True: that is none of the

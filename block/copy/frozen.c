@@ -163,6 +163,26 @@ int copy_overlay(BlockCopy *copy, int64_t offset, const IoSlice *data, SparseBit
     return ret;
 }
 
+int co_copy_overlay_later(BlockCopy *copy, int64_t offset, const IoSlice *data,
+                          const SparseBitmap *later)
+{
+    uint64_t first = copy_first_block(copy, offset), i;
+    int ret = 0;
+
+    for (uint64_t at = 0; ret == 0 && sparse_bitmap_next_set(later, at, UINT64_MAX, &i);
+         at = i + 1) {
+        int64_t start = MAX(offset, copy_block_offset(copy, first + i));
+        int64_t end = MIN(offset + (int64_t)data->len, copy_block_offset(copy, first + i + 1));
+        IoSlice part = part_of(data, offset, start, end - start);
+        Place place = place_of(copy, first + i);
+
+        if (place != PLACE_TARGET) {
+            ret = co_read_place(copy, place, start, &part);
+        }
+    }
+    return ret;
+}
+
 static int co_read_blocks(BlockCopy *copy, int64_t offset, const IoSlice *data);
 
 /* Reads the blocks of @later from where they are now; none of them is pending any more. */
@@ -190,7 +210,7 @@ static int co_read_source(BlockCopy *copy, int64_t offset, const IoSlice *data)
     uint64_t n = copy_end_block(copy, offset, data->len) - copy_first_block(copy, offset);
     g_autoptr(SparseBitmap) later = sparse_bitmap_new(n);
     int64_t began = co_copy_reader_begin(copy, data->len);
-    int ret = co_block_read(copy->source, offset, data, 0);
+    int ret = co_block_read(copy->source, offset, data, BLOCK_BACKGROUND);
 
     copy_reader_end(copy, began, data->len);
     if (ret == 0) {

@@ -40,6 +40,11 @@ bool copy_spill_has_room(const BlockCopy *copy)
     return copy->spill && !copy->spill_error && spill_room(copy->spill) > 0;
 }
 
+bool copy_spill_in_use(const BlockCopy *copy)
+{
+    return copy->spill && (copy->spilling || sparse_bitmap_count(spill_held(copy->spill)) > 0);
+}
+
 static bool can_spill(const BlockCopy *copy)
 {
     return !copy->off && copy_spill_has_room(copy) &&

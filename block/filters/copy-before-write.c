@@ -47,9 +47,14 @@ static int64_t next_piece(const BlockCopy *copy, int64_t offset, int64_t bytes)
 static int cbw_co_read(BlockNode *node, int64_t offset, const IoSlice *data, unsigned flags)
 {
     BlockCopy *copy = copy_of(node);
-    BlockCopyGuest guest = block_copy_guest_begin(copy, true);
-    int ret = co_block_read(node->file, offset, data, flags);
+    BlockCopyGuest guest;
+    int ret;
 
+    if (flags & BLOCK_BACKGROUND) {
+        return co_block_read(node->file, offset, data, flags);
+    }
+    guest = block_copy_guest_begin(copy, true);
+    ret = co_block_read(node->file, offset, data, flags);
     block_copy_guest_end(copy, &guest);
     return ret;
 }
