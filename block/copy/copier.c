@@ -80,7 +80,8 @@ bool copier_staging_empty(const Copier *c)
 bool copier_done(const Copier *c)
 {
     return !copier_in_flight(c) && g_queue_is_empty((GQueue *)&c->failed) && !c->copy->saves &&
-           sparse_bitmap_count(c->left) == 0 && copier_staging_empty(c) && !copy_spill_in_use(c->copy);
+           sparse_bitmap_count(c->left) == 0 && copier_staging_empty(c) &&
+           !copy_spill_in_use(c->copy);
 }
 
 bool copier_wanted(const Copier *c)

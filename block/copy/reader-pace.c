@@ -27,8 +27,8 @@ bool copy_readers_give_way(const BlockCopy *copy)
 
 int64_t copy_reader_piece(const BlockCopy *copy, int64_t bytes)
 {
-    return copy_readers_give_way(copy) ? MIN(bytes, pace_read_size(copy->pace, READER_UNIT, READER_BYTES))
-                                       : bytes;
+    return copy_readers_give_way(copy)
+               ? MIN(bytes, pace_read_size(copy->pace, READER_UNIT, READER_BYTES)) : bytes;
 }
 
 /* First come, first served: only the first looks at the clock. */
