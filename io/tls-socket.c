@@ -1,0 +1,410 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* TLS as a socket that wraps another; see tls-socket.h. */
+#include "io/tls-socket.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "io/tls-private.h"
+#include "io/worker.h"
+#include "util/error.h"
+
+#define RECORD 16384 /* the most that a record carries */
+/* Records are gathered here so that many go in one send, and come in one receive. */
+#define IN_SIZE (4 * RECORD)
+#define OUT_SIZE (8 * (RECORD + RECORD_OVERHEAD))
+#define RECORD_OVERHEAD 512
+
+typedef struct TlsSocket {
+    Socket base;
+    Socket *inner;
+    gnutls_session_t session;
+    char *peer_name;
+
+    uint8_t *in; /* encrypted, received and not yet taken by gnutls */
+    size_t in_pos, in_end;
+    bool ended; /* no more comes */
+
+    uint8_t *out; /* encrypted, to be sent */
+    size_t out_pos, out_end;
+    size_t taken;   /* bytes of the caller's that lie in .out and were not reported yet */
+    uint8_t *plain; /* a record's content is gathered here where it lies in pieces */
+} TlsSocket;
+
+/* --- gnutls's side of the buffers --- */
+
+static ssize_t would_block(TlsSocket *tls)
+{
+    gnutls_transport_set_errno(tls->session, EAGAIN);
+    return -1;
+}
+
+static ssize_t pull(gnutls_transport_ptr_t opaque, void *buf, size_t len)
+{
+    TlsSocket *tls = opaque;
+    size_t n = MIN(len, tls->in_end - tls->in_pos);
+
+    if (n == 0 && !tls->ended) {
+        return would_block(tls);
+    }
+    memcpy(buf, tls->in + tls->in_pos, n);
+    tls->in_pos += n;
+    return (ssize_t)n;
+}
+
+static ssize_t push(gnutls_transport_ptr_t opaque, const void *buf, size_t len)
+{
+    TlsSocket *tls = opaque;
+    size_t n = MIN(len, OUT_SIZE - tls->out_end);
+
+    if (n == 0) {
+        return would_block(tls);
+    }
+    memcpy(tls->out + tls->out_end, buf, n);
+    tls->out_end += n;
+    return (ssize_t)n;
+}
+
+/* --- the inner socket's side --- */
+
+/* Gets more for gnutls to read: 0 or -errno. */
+static int co_fill(TlsSocket *tls)
+{
+    ssize_t n;
+
+    if (tls->in_pos < tls->in_end || tls->ended) {
+        return 0;
+    }
+    n = co_socket_recv(tls->inner, tls->in, IN_SIZE);
+    if (n < 0) {
+        return (int)n;
+    }
+    tls->in_pos = 0;
+    tls->in_end = (size_t)n;
+    tls->ended = n == 0;
+    return 0;
+}
+
+/* Sends what gnutls has written; the buffer is empty then.  0 or -errno. */
+static int co_flush(TlsSocket *tls, bool may_interrupt)
+{
+    while (tls->out_pos < tls->out_end) {
+        struct iovec iov = {tls->out + tls->out_pos, tls->out_end - tls->out_pos};
+        IoSlice rest = io_slice(&iov, 1);
+        ssize_t n;
+
+        if (may_interrupt) {
+            n = co_socket_send_some(tls->inner, &rest);
+        } else {
+            n = co_socket_send(tls->inner, &rest);
+            n = n < 0 ? n : (ssize_t)iov.iov_len;
+        }
+        if (n < 0) {
+            return (int)n;
+        }
+        tls->out_pos += (size_t)n;
+    }
+    tls->out_pos = tls->out_end = 0;
+    return 0;
+}
+
+/* --- receiving --- */
+
+static int errno_of(ssize_t error)
+{
+    return error == GNUTLS_E_PREMATURE_TERMINATION ? -ECONNRESET : -EPROTO;
+}
+
+static ssize_t co_tls_recv(Socket *base, void *buf, size_t len)
+{
+    TlsSocket *tls = (TlsSocket *)base;
+
+    for (;;) {
+        ssize_t n = gnutls_record_recv(tls->session, buf, len);
+        int ret;
+
+        if (n >= 0) {
+            return n;
+        }
+        if (n != GNUTLS_E_AGAIN) {
+            return errno_of(n);
+        }
+        ret = co_fill(tls);
+        if (ret < 0) {
+            return ret;
+        }
+    }
+}
+
+/* --- sending --- */
+
+/* The bytes of @part in one piece. */
+static const void *in_one_piece(TlsSocket *tls, const IoSlice *part)
+{
+    struct iovec first;
+    size_t covered;
+
+    io_slice_to_iov(part, &first, 1, &covered);
+    if (covered == part->len) {
+        return first.iov_base;
+    }
+    io_slice_read(part, tls->plain);
+    return tls->plain;
+}
+
+/* Encrypts a first part of @data, as much as there is room for: its length or -errno. */
+static ssize_t encrypt(TlsSocket *tls, const IoSlice *data)
+{
+    size_t done = 0;
+
+    while (done < data->len && OUT_SIZE - tls->out_end >= RECORD + RECORD_OVERHEAD) {
+        IoSlice part = io_slice_sub(data, done, MIN(data->len - done, RECORD));
+        ssize_t n = gnutls_record_send(tls->session, in_one_piece(tls, &part), part.len);
+
+        if (n < 0) {
+            return errno_of(n);
+        }
+        done += (size_t)n;
+    }
+    return (ssize_t)done;
+}
+
+static ssize_t co_send_part(TlsSocket *tls, const IoSlice *data, bool may_interrupt)
+{
+    size_t sent;
+    int ret;
+
+    if (!tls->taken) {
+        ssize_t n = tls->out_end ? 0 : encrypt(tls, data);
+
+        if (n < 0) {
+            return n;
+        }
+        tls->taken = (size_t)n;
+    }
+    ret = co_flush(tls, may_interrupt);
+    if (ret < 0) {
+        return ret;
+    }
+    sent = tls->taken;
+    tls->taken = 0;
+    return (ssize_t)sent;
+}
+
+static int co_tls_send(Socket *base, const IoSlice *data)
+{
+    size_t done = 0;
+
+    while (done < data->len) {
+        IoSlice rest = io_slice_sub(data, done, data->len - done);
+        ssize_t n = co_send_part((TlsSocket *)base, &rest, false);
+
+        if (n < 0) {
+            return (int)n;
+        }
+        done += (size_t)n;
+    }
+    return 0;
+}
+
+/* What gnutls itself had to say goes first, and counts for nothing. */
+static ssize_t co_tls_send_some(Socket *base, const IoSlice *data)
+{
+    ssize_t n;
+
+    do {
+        n = co_send_part((TlsSocket *)base, data, true);
+    } while (n == 0);
+    return n;
+}
+
+/* --- the rest of a socket --- */
+
+static void tls_interrupt(Socket *base)
+{
+    socket_interrupt(((TlsSocket *)base)->inner);
+}
+
+static void tls_interrupt_send(Socket *base)
+{
+    socket_interrupt_send(((TlsSocket *)base)->inner);
+}
+
+static void tls_shutdown(Socket *base)
+{
+    socket_shutdown(((TlsSocket *)base)->inner);
+}
+
+static int tls_fd(const Socket *base)
+{
+    return socket_fd(((const TlsSocket *)base)->inner);
+}
+
+static void free_session(TlsSocket *tls)
+{
+    gnutls_deinit(tls->session);
+    g_free(tls->peer_name);
+    g_free(tls->in);
+    g_free(tls->out);
+    g_free(tls->plain);
+    g_free(tls);
+}
+
+/*
+ * Says good-bye, so that the other side knows that nothing was cut off; not if that would have to
+ * wait.
+ */
+static void tls_free(Socket *base)
+{
+    TlsSocket *tls = (TlsSocket *)base;
+
+    gnutls_bye(tls->session, GNUTLS_SHUT_WR);
+    if (tls->out_pos < tls->out_end) {
+        (void)!send(socket_fd(tls->inner), tls->out + tls->out_pos, tls->out_end - tls->out_pos,
+                    MSG_DONTWAIT | MSG_NOSIGNAL);
+    }
+    socket_free(tls->inner);
+    free_session(tls);
+}
+
+static const SocketOps tls_ops = {
+    .co_recv = co_tls_recv,
+    .co_send = co_tls_send,
+    .interrupt = tls_interrupt,
+    .co_send_some = co_tls_send_some,
+    .interrupt_send = tls_interrupt_send,
+    .shutdown = tls_shutdown,
+    .fd = tls_fd,
+    .free = tls_free,
+};
+
+/* --- the start --- */
+
+static int set_credentials(gnutls_session_t session, const TlsCreds *creds)
+{
+    if (creds->psk_server) {
+        return gnutls_credentials_set(session, GNUTLS_CRD_PSK, creds->psk_server);
+    }
+    if (creds->psk_client) {
+        return gnutls_credentials_set(session, GNUTLS_CRD_PSK, creds->psk_client);
+    }
+    if (creds->server) {
+        /* What is shown, or not, is judged when the handshake is over. */
+        gnutls_certificate_server_set_request(session, GNUTLS_CERT_REQUEST);
+    }
+    return gnutls_credentials_set(session, GNUTLS_CRD_CERTIFICATE, creds->x509);
+}
+
+static int set_hostname(gnutls_session_t session, const char *hostname)
+{
+    /* Addresses are not announced: the name is for servers of many names. */
+    return hostname && !g_hostname_is_ip_address(hostname)
+               ? gnutls_server_name_set(session, GNUTLS_NAME_DNS, hostname, strlen(hostname))
+               : 0;
+}
+
+static TlsSocket *tls_new(Socket *inner, const TlsCreds *creds, const char *hostname,
+                          GError **errp)
+{
+    TlsSocket *tls = g_new0(TlsSocket, 1);
+    int ret = gnutls_init(&tls->session,
+                          (creds->server ? GNUTLS_SERVER : GNUTLS_CLIENT) | GNUTLS_NONBLOCK);
+
+    if (ret >= 0) {
+        ret = gnutls_priority_set_direct(tls->session, creds->priority, NULL);
+    }
+    if (ret >= 0) {
+        ret = set_credentials(tls->session, creds);
+    }
+    if (ret >= 0) {
+        ret = set_hostname(tls->session, hostname);
+    }
+    if (ret < 0) {
+        tm_error_set(errp, "Cannot initialize TLS session: %s", gnutls_strerror(ret));
+        free_session(tls);
+        return NULL;
+    }
+    gnutls_transport_set_ptr(tls->session, tls);
+    gnutls_transport_set_push_function(tls->session, push);
+    gnutls_transport_set_pull_function(tls->session, pull);
+    tls->base.ops = &tls_ops;
+    tls->inner = inner;
+    tls->in = g_malloc(IN_SIZE);
+    tls->out = g_malloc(OUT_SIZE);
+    tls->plain = g_malloc(RECORD);
+    return tls;
+}
+
+static int handshake_step(void *opaque)
+{
+    return gnutls_handshake(((TlsSocket *)opaque)->session);
+}
+
+/* Tells the other side why, if it listens. */
+static bool co_fail(TlsSocket *tls, int error, GError **errp)
+{
+    gnutls_alert_send_appropriate(tls->session, error);
+    (void)!co_flush(tls, false);
+    return tm_error_set(errp, "TLS handshake failed: %s", gnutls_strerror(error));
+}
+
+static bool co_handshake(TlsSocket *tls, GError **errp)
+{
+    for (;;) {
+        int ret = co_in_worker(handshake_step, tls);
+        int io;
+
+        if (ret < 0 && gnutls_error_is_fatal(ret)) {
+            return co_fail(tls, ret, errp);
+        }
+        io = co_flush(tls, false);
+        if (ret == 0 && io == 0) {
+            return true;
+        }
+        if (io == 0 && ret == GNUTLS_E_AGAIN &&
+            gnutls_record_get_direction(tls->session) == 0) {
+            io = co_fill(tls);
+        }
+        if (io < 0) {
+            return tm_error_set_errno(errp, -io, "TLS handshake failed");
+        }
+    }
+}
+
+static void deadline_passed(void *opaque)
+{
+    socket_shutdown(opaque);
+}
+
+bool co_tls_start(Socket **socket, const TlsCreds *creds, const char *hostname,
+                  int64_t deadline_ns, GError **errp)
+{
+    TlsSocket *tls = tls_new(*socket, creds, hostname, errp);
+    LoopTimer timer;
+    bool ok;
+
+    if (!tls) {
+        return false;
+    }
+    loop_timer_init(&timer, deadline_passed, *socket);
+    if (deadline_ns != INT64_MAX) {
+        loop_timer_set(&timer, deadline_ns);
+    }
+    ok = co_handshake(tls, errp) &&
+         tls_check_peer(tls->session, creds, hostname, &tls->peer_name, errp);
+    loop_timer_cancel(&timer);
+    if (!ok) {
+        free_session(tls);
+        return false;
+    }
+    tls->base.peer = g_strdup((*socket)->peer);
+    *socket = &tls->base;
+    return true;
+}
+
+const char *tls_socket_peer_name(const Socket *socket)
+{
+    g_assert(socket->ops == &tls_ops);
+    return ((const TlsSocket *)socket)->peer_name;
+}
