@@ -13,13 +13,13 @@
 #include "block/driver.h"
 #include "block/export.h"
 #include "block/jobs/job.h"
+#include "block/objects/user-object.h"
 #include "daemon/background.h"
 #include "daemon/report.h"
 #include "io/worker.h"
 #include "monitor/chardev.h"
 #include "monitor/control-commands.h"
 #include "monitor/events.h"
-#include "monitor/iothread.h"
 #include "monitor/monitor.h"
 #include "nbd-export/server.h"
 #include "util/error.h"
@@ -165,7 +165,7 @@ static void co_tear_down(Life *life)
     }
     co_export_remove_all(NULL);
     co_close_nodes();
-    iothreads_free();
+    user_objects_free();
     co_monitors_free();
     co_chardevs_free();
     if (life->pidfile) {

@@ -3,42 +3,31 @@
 #include "monitor/iothread.h"
 
 #include "block/node.h"
-#include "monitor/ids.h"
-#include "util/error.h"
-
-/* id → Loop. Loop 0. */
-static GHashTable *iothreads;
+#include "block/objects/user-object.h"
 
 Loop *iothread_loop(const char *id)
 {
-    return iothreads ? g_hash_table_lookup(iothreads, id) : NULL;
+    const UserObject *object = user_object_find(id);
+
+    return object && object->type == OBJECT_TYPE_IOTHREAD ? object->state : NULL;
 }
 
-bool iothread_add(const char *id, GError **errp)
+Loop *iothread_new(const char *id, GError **errp)
 {
-    Loop *loop;
+    Loop *loop = loop_new(id, errp);
 
-    if (!id_is_wellformed(id)) {
-        return tm_error_set(errp, "Parameter 'id' expects an identifier");
-    }
-    if (iothread_loop(id)) {
-        return tm_error_set(
-            errp, "attempt to add duplicate property '%s' to object (type 'container')", id);
-    }
-    loop = loop_new(id, errp);
     if (!loop || !loop_start_thread(loop, errp)) {
-        loop_free(loop);
-        return false;
+        g_clear_pointer(&loop, loop_free);
     }
-    if (!iothreads) {
-        iothreads =
-            g_hash_table_new_full(g_str_hash, g_str_equal, g_free, (GDestroyNotify)loop_free);
-    }
-    g_hash_table_insert(iothreads, g_strdup(id), loop);
-    return true;
+    return loop;
 }
 
-static bool in_use(const Loop *loop)
+void iothread_free(void *loop)
+{
+    loop_free(loop);
+}
+
+bool iothread_in_use(const Loop *loop)
 {
     const GPtrArray *nodes = block_nodes();
 
@@ -48,23 +37,4 @@ static bool in_use(const Loop *loop)
         }
     }
     return false;
-}
-
-bool iothread_del(const char *id, GError **errp)
-{
-    Loop *loop = iothread_loop(id);
-
-    if (!loop) {
-        return tm_error_set(errp, "object '%s' not found", id);
-    }
-    if (in_use(loop)) {
-        return tm_error_set(errp, "object '%s' is in use, can not be deleted", id);
-    }
-    g_hash_table_remove(iothreads, id);
-    return true;
-}
-
-void iothreads_free(void)
-{
-    g_clear_pointer(&iothreads, g_hash_table_unref);
 }

@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The QMP commands of objects. */
 #include "block/control.h"
+#include "block/objects/authz.h"
+#include "block/objects/secret.h"
+#include "block/objects/tls-object.h"
+#include "monitor/ids.h"
 #include "monitor/iothread.h"
 #include "qmp-schema/qmp-commands.h"
 #include "util/error.h"
@@ -30,17 +34,67 @@ static bool check_properties(const IothreadProperties *p, GError **errp)
            tm_error_set(errp, "bad thread-pool-min/thread-pool-max values");
 }
 
+/* What the object is made of, and *free for it. */
+static void *new_state(const ObjectOptions *args, GDestroyNotify *free, GError **errp)
+{
+    switch (args->qom_type) {
+    case OBJECT_TYPE_AUTHZ_LIST:
+        *free = authz_free;
+        return authz_new_list(&args->u.authz_list);
+    case OBJECT_TYPE_AUTHZ_LIST_FILE:
+        *free = authz_free;
+        return authz_new_file(&args->u.authz_list_file, errp);
+    case OBJECT_TYPE_AUTHZ_SIMPLE:
+        *free = authz_free;
+        return authz_new_simple(&args->u.authz_simple);
+    case OBJECT_TYPE_IOTHREAD:
+        *free = iothread_free;
+        return check_properties(&args->u.iothread, errp) ? iothread_new(args->id, errp) : NULL;
+    case OBJECT_TYPE_SECRET:
+        *free = secret_free;
+        return secret_new(&args->u.secret, errp);
+    case OBJECT_TYPE_TLS_CREDS_PSK:
+        *free = tls_object_free;
+        return tls_object_new_psk(&args->u.tls_creds_psk, errp);
+    case OBJECT_TYPE_TLS_CREDS_X509:
+        *free = tls_object_free;
+        return tls_object_new_x509(&args->u.tls_creds_x509, errp);
+    default:
+        g_assert_not_reached();
+    }
+}
+
 bool qmp_object_add(const ObjectOptions *args, GError **errp)
 {
-    return check_properties(&args->u.iothread, errp) && iothread_add(args->id, errp);
+    GDestroyNotify free;
+    void *state;
+
+    if (!id_is_wellformed(args->id)) {
+        return tm_error_set(errp, "Parameter 'id' expects an identifier");
+    }
+    if (!user_object_is_new(args->id, errp)) {
+        return false;
+    }
+    state = new_state(args, &free, errp);
+    if (!state) {
+        return false;
+    }
+    user_object_add(args->id, args->qom_type, state, free);
+    return true;
 }
 
 bool qmp_object_del(const ObjectDelArgs *args, GError **errp)
 {
+    const Loop *loop;
     bool ok;
 
     co_control_lock();
-    ok = iothread_del(args->id, errp);
+    loop = iothread_loop(args->id);
+    if (loop && iothread_in_use(loop)) {
+        ok = tm_error_set(errp, "object '%s' is in use, can not be deleted", args->id);
+    } else {
+        ok = user_object_del(args->id, errp);
+    }
     control_unlock();
     return ok;
 }

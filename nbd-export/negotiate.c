@@ -4,6 +4,7 @@
 
 #include "nbd-export/protocol.h"
 #include "nbd-export/server.h"
+#include "nbd-export/starttls.h"
 
 /* The data of an option that is looked at; more is refused. */
 #define MAX_OPTION_DATA (1u << 20)
@@ -42,7 +43,7 @@ void nbd_option_inconsistent(NbdNegotiation *negotiation)
                      nbd_option_name(negotiation->option));
 }
 
-static bool co_send_replies(NbdNegotiation *negotiation)
+bool co_nbd_send_replies(NbdNegotiation *negotiation)
 {
     int ret =
         co_socket_send_buf(negotiation->socket, negotiation->out->data, negotiation->out->len);
@@ -105,7 +106,7 @@ static bool co_greet(NbdNegotiation *negotiation)
     return !(flags & ~(NBD_FLAG_FIXED_NEWSTYLE | NBD_FLAG_NO_ZEROES));
 }
 
-static bool co_skip_data(NbdNegotiation *negotiation, size_t len)
+bool co_nbd_skip_data(NbdNegotiation *negotiation, size_t len)
 {
     uint8_t waste[4096];
 
@@ -163,8 +164,11 @@ static bool is_known(uint32_t option)
 
 static bool co_read_option(NbdNegotiation *negotiation, uint32_t len)
 {
+    if (negotiation->tls) {
+        return co_nbd_option_before_tls(negotiation, len);
+    }
     if (len > MAX_OPTION_DATA || !is_known(negotiation->option)) {
-        if (!co_skip_data(negotiation, len)) {
+        if (!co_nbd_skip_data(negotiation, len)) {
             return false;
         }
         refuse_unread(negotiation, len);
@@ -193,7 +197,7 @@ static bool co_next_option(NbdNegotiation *negotiation)
         (!negotiation->fixed_newstyle && negotiation->option != NBD_OPT_EXPORT_NAME)) {
         return false;
     }
-    return co_read_option(negotiation, len) && co_send_replies(negotiation) &&
+    return co_read_option(negotiation, len) && co_nbd_send_replies(negotiation) &&
            !negotiation->closing;
 }
 
@@ -215,10 +219,11 @@ static bool choose(NbdNegotiation *negotiation, NbdChoice *choice)
     return true;
 }
 
-bool co_nbd_negotiate(Socket *socket, NbdChoice *choice)
+bool co_nbd_negotiate(Socket **socket, const NbdTls *tls, NbdChoice *choice)
 {
     NbdNegotiation negotiation = {
-        .socket = socket,
+        .socket = *socket,
+        .tls = tls,
         .out = g_byte_array_new(),
         .contexts = g_array_new(false, false, sizeof(uint32_t)),
     };
@@ -229,6 +234,7 @@ bool co_nbd_negotiate(Socket *socket, NbdChoice *choice)
         }
         chosen = choose(&negotiation, choice);
     }
+    *socket = negotiation.socket;
     g_clear_pointer(&negotiation.contexts, g_array_unref);
     g_byte_array_unref(negotiation.out);
     g_free(negotiation.data);

@@ -13,11 +13,14 @@ typedef struct NbdChoice {
     GArray *contexts; /* of uint32_t: indexes into export->contexts */
 } NbdChoice;
 
+struct NbdTls;
+
 /*
  * Talks to a new client until it has chosen an export (true) or went away or broke the protocol
- * (false; then the caller has only to close).  Loop 0.
+ * (false; then the caller has only to close).  @tls: what is required first, or NULL; *socket is
+ * replaced then.  Loop 0.
  */
-bool co_nbd_negotiate(Socket *socket, NbdChoice *choice);
+bool co_nbd_negotiate(Socket **socket, const struct NbdTls *tls, NbdChoice *choice);
 
 /* --- Among the files of the negotiation --- */
 
@@ -29,6 +32,8 @@ typedef struct NbdNegotiation {
     Socket *socket;
     bool fixed_newstyle, no_zeroes; /* client flags */
     bool structured;
+    const struct NbdTls *tls; /* to be started before all else; NULL where nothing is (any more) */
+    bool encrypted;
 
     /* The option under way: its data, which is read as it is parsed. */
     uint32_t option;
@@ -43,6 +48,11 @@ typedef struct NbdNegotiation {
     bool closing;    /* close the connection when the replies are sent */
     uint64_t chosen; /* serial of the export, by GO or EXPORT_NAME; 0 for none */
 } NbdNegotiation;
+
+/* Sends the replies that were gathered; false where the client is gone. */
+bool co_nbd_send_replies(NbdNegotiation *negotiation);
+/* Reads @len bytes away; false where the client is gone. */
+bool co_nbd_skip_data(NbdNegotiation *negotiation, size_t len);
 
 /* Handles an option whose data is there. */
 void nbd_option_handle(NbdNegotiation *negotiation);

@@ -239,6 +239,8 @@ static void handle_without_data(NbdNegotiation *negotiation)
         handle_list(negotiation);
     } else if (negotiation->option == NBD_OPT_STRUCTURED_REPLY) {
         handle_structured_reply(negotiation);
+    } else if (negotiation->encrypted) {
+        nbd_option_error(negotiation, NBD_REP_ERR_INVALID, "TLS already enabled");
     } else {
         nbd_option_error(negotiation, NBD_REP_ERR_POLICY, "TLS not configured");
     }

@@ -3,6 +3,8 @@
 #include "nbd-export/server-options.h"
 
 #include "nbd-export/server.h"
+#include "block/objects/authz.h"
+#include "block/objects/tls-object.h"
 #include "block/socket-address.h"
 #include "util/error.h"
 
@@ -33,6 +35,33 @@ static bool co_start_in_range(NbdServerConfig *config, uint16_t to, GError **err
     return co_nbd_server_start(config, errp);
 }
 
+/* Holds what is named. */
+static bool find_tls(const NbdServerOptions *options, NbdServerConfig *config, GError **errp)
+{
+    if (options->tls_creds) {
+        config->tls_creds =
+            tls_object_hold(options->tls_creds, Q_CRYPTO_TLS_CREDS_ENDPOINT_SERVER, errp);
+        if (!config->tls_creds) {
+            return false;
+        }
+    }
+    if (options->tls_authz) {
+        config->tls_authz = authz_hold(options->tls_authz, errp);
+        return config->tls_authz != NULL;
+    }
+    return true;
+}
+
+static bool co_listen(const SocketAddress *address, NbdServerConfig *config, GError **errp)
+{
+    if (!socket_address_translate(address, "the NBD server", &config->addr, errp)) {
+        return false;
+    }
+    return address->type == SOCKET_ADDRESS_TYPE_INET && address->u.inet.has_to
+               ? co_start_in_range(config, address->u.inet.to, errp)
+               : co_nbd_server_start(config, errp);
+}
+
 bool co_nbd_server_start_options(const NbdServerOptions *options, GError **errp)
 {
     NbdServerConfig config = {
@@ -41,21 +70,16 @@ bool co_nbd_server_start_options(const NbdServerOptions *options, GError **errp)
         .handshake_seconds = options->has_handshake_max_seconds ? options->handshake_max_seconds
                                                                 : NBD_DEFAULT_HANDSHAKE_SECONDS,
     };
-    const SocketAddress *address = options->addr;
+    bool ok;
 
     if (nbd_server_running()) {
         return tm_error_set(errp, "NBD server already running");
     }
-    if (options->tls_creds) {
-        return tm_error_set(errp, "No TLS credentials with id '%s'", options->tls_creds);
-    }
-    if (options->tls_authz) {
+    if (options->tls_authz && !options->tls_creds) {
         return tm_error_set(errp, "Parameter 'tls-authz' needs 'tls-creds'");
     }
-    if (!socket_address_translate(address, "the NBD server", &config.addr, errp)) {
-        return false;
-    }
-    return address->type == SOCKET_ADDRESS_TYPE_INET && address->u.inet.has_to
-               ? co_start_in_range(&config, address->u.inet.to, errp)
-               : co_nbd_server_start(&config, errp);
+    ok = find_tls(options, &config, errp) && co_listen(options->addr, &config, errp);
+    g_clear_pointer(&config.tls_creds, user_object_release);
+    g_clear_pointer(&config.tls_authz, user_object_release);
+    return ok;
 }

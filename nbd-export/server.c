@@ -4,18 +4,20 @@
 
 #include "nbd-export/negotiate.h"
 #include "nbd-export/session.h"
+#include "nbd-export/starttls.h"
 #include "util/error.h"
 
 #define BACKLOG 128
 
 typedef struct NbdClient {
-    Socket *socket;  /* while negotiating */
+    Socket *socket;  /* while negotiating (below TLS) */
     LoopTimer timer; /* ends a negotiation that takes too long */
 } NbdClient;
 
 typedef struct NbdServer {
     Listener *listener;
     uint32_t max_connections, handshake_seconds;
+    UserObject *tls_creds, *tls_authz; /* held, or NULL */
     bool stopping;
     unsigned n_clients, n_waiting; /* have a place; were accepted and wait for one */
     GPtrArray *negotiating; /* of NbdClient */
@@ -49,9 +51,10 @@ static void handshake_timeout(void *opaque)
 }
 
 /* From the greeting to the choice of an export; what is chosen has a client's place. */
-static bool co_negotiate(Socket *socket, NbdChoice *choice)
+static bool co_negotiate(Socket **socket, NbdChoice *choice)
 {
-    NbdClient client = {.socket = socket};
+    NbdClient client = {.socket = *socket};
+    NbdTls tls = {0};
     bool ok;
 
     loop_timer_init(&client.timer, handshake_timeout, &client);
@@ -59,8 +62,12 @@ static bool co_negotiate(Socket *socket, NbdChoice *choice)
         loop_timer_set(&client.timer,
                        loop_now_ns() + server->handshake_seconds * G_GINT64_CONSTANT(1000000000));
     }
+    if (server->tls_creds) {
+        tls.creds = server->tls_creds->state;
+        tls.authz = server->tls_authz ? server->tls_authz->state : NULL;
+    }
     g_ptr_array_add(server->negotiating, &client);
-    ok = co_nbd_negotiate(socket, choice);
+    ok = co_nbd_negotiate(socket, tls.creds ? &tls : NULL, choice);
     g_ptr_array_remove_fast(server->negotiating, &client);
     loop_timer_cancel(&client.timer);
     return ok;
@@ -70,7 +77,7 @@ static void co_serve(Socket *socket)
 {
     NbdChoice choice = {0};
 
-    if (!co_negotiate(socket, &choice)) {
+    if (!co_negotiate(&socket, &choice)) {
         socket_free(socket);
         return;
     }
@@ -99,6 +106,20 @@ static void co_accepted(Socket *socket, void *opaque)
 
 /* --- Start and stop --- */
 
+static UserObject *hold(UserObject *object)
+{
+    return object ? user_object_hold(object) : NULL;
+}
+
+static void server_free(NbdServer *old)
+{
+    g_clear_pointer(&old->tls_creds, user_object_release);
+    g_clear_pointer(&old->tls_authz, user_object_release);
+    g_ptr_array_free(old->negotiating, true);
+    g_ptr_array_free(old->exports, true);
+    g_free(old);
+}
+
 bool co_nbd_server_start(const NbdServerConfig *config, GError **errp)
 {
     NbdServer *new;
@@ -109,15 +130,14 @@ bool co_nbd_server_start(const NbdServerConfig *config, GError **errp)
     new = g_new0(NbdServer, 1);
     new->max_connections = config->max_connections;
     new->handshake_seconds = config->handshake_seconds;
+    new->tls_creds = hold(config->tls_creds);
+    new->tls_authz = hold(config->tls_authz);
     new->negotiating = g_ptr_array_new();
     new->exports = g_ptr_array_new();
     server = new; /* nobody else may start one while this one looks up its address */
     new->listener = co_listener_new(&config->addr, BACKLOG, co_accepted, NULL, errp);
     if (!new->listener) {
-        server = NULL;
-        g_ptr_array_free(new->negotiating, true);
-        g_ptr_array_free(new->exports, true);
-        g_free(new);
+        g_clear_pointer(&server, server_free);
         return false;
     }
     return true;
@@ -153,9 +173,7 @@ bool co_nbd_server_stop(GError **errp)
         co_queue_wait(&server->changed);
     }
     g_assert(server->exports->len == 0);
-    g_ptr_array_free(server->exports, true);
-    g_ptr_array_free(server->negotiating, true);
-    g_clear_pointer(&server, g_free);
+    g_clear_pointer(&server, server_free);
     return true;
 }
 

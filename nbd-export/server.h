@@ -8,6 +8,7 @@
 #ifndef NBD_EXPORT_SERVER_H
 #define NBD_EXPORT_SERVER_H
 
+#include "block/objects/user-object.h"
 #include "io/socket.h"
 #include "nbd-export/nbd-export.h"
 
@@ -18,6 +19,9 @@ typedef struct NbdServerConfig {
     SocketAddr addr;
     uint32_t max_connections;   /* 0: no limit */
     uint32_t handshake_seconds; /* for the whole negotiation; 0: no limit */
+    /* TLS is required of all clients, and who of them may come in; or NULL.  The server holds both,
+     * too. */
+    UserObject *tls_creds, *tls_authz;
 } NbdServerConfig;
 
 /* Begins to listen.  "NBD server already running".  Loop 0; may yield. */
