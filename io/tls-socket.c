@@ -116,12 +116,26 @@ static int errno_of(ssize_t error)
     return error == GNUTLS_E_PREMATURE_TERMINATION ? -ECONNRESET : -EPROTO;
 }
 
+/* Takes what whole records have come: its length, or the error in place of the first. */
+static ssize_t decrypt(TlsSocket *tls, uint8_t *buf, size_t len)
+{
+    size_t done = 0;
+    ssize_t n;
+
+    do {
+        n = gnutls_record_recv(tls->session, buf + done, len - done);
+        done += n > 0 ? (size_t)n : 0;
+    } while (n > 0 && done < len);
+    /* The end, or an error, comes again. */
+    return done ? (ssize_t)done : n;
+}
+
 static ssize_t co_tls_recv(Socket *base, void *buf, size_t len)
 {
     TlsSocket *tls = (TlsSocket *)base;
 
     for (;;) {
-        ssize_t n = gnutls_record_recv(tls->session, buf, len);
+        ssize_t n = decrypt(tls, buf, len);
         int ret;
 
         if (n >= 0) {
@@ -372,6 +386,18 @@ static bool co_handshake(TlsSocket *tls, GError **errp)
     }
 }
 
+/* Without an alert who is refused would only see the end of the connection. */
+static bool co_check_peer(TlsSocket *tls, const TlsCreds *creds, const char *hostname,
+                          GError **errp)
+{
+    if (tls_check_peer(tls->session, creds, hostname, &tls->peer_name, errp)) {
+        return true;
+    }
+    gnutls_alert_send(tls->session, GNUTLS_AL_FATAL, GNUTLS_A_BAD_CERTIFICATE);
+    (void)!co_flush(tls, false);
+    return false;
+}
+
 static void deadline_passed(void *opaque)
 {
     socket_shutdown(opaque);
@@ -391,8 +417,7 @@ bool co_tls_start(Socket **socket, const TlsCreds *creds, const char *hostname,
     if (deadline_ns != INT64_MAX) {
         loop_timer_set(&timer, deadline_ns);
     }
-    ok = co_handshake(tls, errp) &&
-         tls_check_peer(tls->session, creds, hostname, &tls->peer_name, errp);
+    ok = co_handshake(tls, errp) && co_check_peer(tls, creds, hostname, errp);
     loop_timer_cancel(&timer);
     if (!ok) {
         free_session(tls);

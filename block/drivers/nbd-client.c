@@ -163,7 +163,7 @@ static void start_attempt(NbdcClient *c)
     }
     loop_timer_set(&c->timer, loop_now_ns() + ATTEMPT_SECONDS * SECOND_NS);
     set_state(c, NBDC_DIALLING);
-    nbdc_dial_start(&c->dial, c->address, dialled, c);
+    nbdc_dial_start(&c->dial, c->address, &c->tls, dialled, c);
 }
 
 static void attempt_timed_out(NbdcClient *c)
@@ -252,6 +252,7 @@ void co_nbdc_client_clear(NbdcClient *c)
     if (c->conn) {
         drop_conn(c);
     }
+    co_nbdc_tls_clear(&c->tls);
     g_clear_error(&c->error);
     g_clear_pointer(&c->address, SocketAddress_free);
     g_clear_pointer(&c->export, g_free);

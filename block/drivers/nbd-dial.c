@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Connecting a socket for the nbd driver; see nbd.h. */
+#include "block/control.h"
 #include "block/drivers/nbd.h"
 #include "block/socket-address.h"
 #include "util/error.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 bool nbdc_dial_check(const SocketAddress *address, GError **errp)
@@ -31,6 +33,22 @@ static int take_fd(Socket *socket, GError **errp)
     return fd;
 }
 
+/* The socket's second descriptor is there for nbdc_dial_cancel(), on this loop. */
+static Socket *co_secure(NbdcDial *dial, Socket *socket, GError **errp)
+{
+    Loop *home = loop_current();
+
+    dial->secured_fd = fcntl(socket_fd(socket), F_DUPFD_CLOEXEC, 0);
+    co_move(control_loop());
+    socket = co_nbdc_tls_start(dial->tls, socket, errp);
+    co_move(home);
+    if (dial->secured_fd >= 0) {
+        close(dial->secured_fd);
+        dial->secured_fd = -1;
+    }
+    return socket;
+}
+
 static int co_connect(NbdcDial *dial, GError **errp)
 {
     SocketAddr addr;
@@ -40,6 +58,9 @@ static int co_connect(NbdcDial *dial, GError **errp)
         return -1;
     }
     socket = co_socket_connect_or_cancel(&dial->connect, &addr, errp);
+    if (socket && dial->tls->creds) {
+        socket = co_secure(dial, socket, errp);
+    }
     return socket ? take_fd(socket, errp) : -1;
 }
 
@@ -66,10 +87,18 @@ static void co_dial(void *opaque)
     }
 }
 
-void nbdc_dial_start(NbdcDial *dial, const SocketAddress *address, NbdcDialFn *fn, void *opaque)
+void nbdc_dial_start(NbdcDial *dial, const SocketAddress *address, NbdcTls *tls, NbdcDialFn *fn,
+                     void *opaque)
 {
     g_assert(!dial->running);
-    *dial = (NbdcDial){.address = address, .fn = fn, .opaque = opaque, .running = true};
+    *dial = (NbdcDial){
+        .address = address,
+        .tls = tls,
+        .secured_fd = -1,
+        .fn = fn,
+        .opaque = opaque,
+        .running = true,
+    };
     co_start(co_dial, dial);
 }
 
@@ -77,6 +106,9 @@ void nbdc_dial_cancel(NbdcDial *dial)
 {
     if (dial->running) {
         socket_connect_cancel(&dial->connect);
+        if (dial->secured_fd >= 0) {
+            shutdown(dial->secured_fd, SHUT_RDWR);
+        }
     }
 }
 

@@ -31,13 +31,6 @@ static bool check_options(const BlockdevOptionsNbd *o, GError **errp)
     if (o->x_dirty_bitmap && strlen(o->x_dirty_bitmap) > MAX_STRING) {
         return tm_error_set(errp, "x-dirty-bitmap query too long to send to server");
     }
-    /* There are no such objects yet: TLS comes with a later release. */
-    if (o->tls_creds) {
-        return tm_error_set(errp, "No TLS credentials with id '%s'", o->tls_creds);
-    }
-    if (o->tls_hostname) {
-        return tm_error_set(errp, "tls-hostname is only valid with tls-creds");
-    }
     return nbdc_dial_check(o->server, errp);
 }
 
@@ -98,7 +91,8 @@ static bool nbdc_co_open(BlockNode *node, const BlockdevOptions *options, GError
     }
     nbdc_client_init(c, o->server, export_of(o),
                      o->x_dirty_bitmap ? o->x_dirty_bitmap : LIBNBD_CONTEXT_BASE_ALLOCATION, delay);
-    if (!co_nbdc_client_open(c, loop_now_ns() + patience, errp) || !check_export(node, o, errp)) {
+    if (!nbdc_tls_init(&c->tls, o, errp) ||
+        !co_nbdc_client_open(c, loop_now_ns() + patience, errp) || !check_export(node, o, errp)) {
         co_nbdc_client_clear(c);
         return false;
     }

@@ -8,6 +8,7 @@
  *   nbd-client.c   keeps a connection: makes the first one, and a new one where it is lost
  *   nbd-conn.c     one connection: a libnbd handle whose descriptor a loop watches
  *   nbd-dial.c     connects a socket
+ *   nbd-tls.c      puts TLS between it and libnbd
  *
  * Names begin with nbdc_ (nbd_ is libnbd's).  All of it runs on the node's loop.
  */
@@ -15,10 +16,32 @@
 #define BLOCK_DRIVERS_NBD_H
 
 #include "block/driver.h"
+#include "block/objects/user-object.h"
 #include "io/co-lock.h"
 #include "io/socket.h"
 
 #include <libnbd.h>
+
+/* --- TLS (nbd-tls.c): on loop 0, whatever the node's -------------------------------------------- */
+
+typedef struct NbdcTls {
+    UserObject *creds; /* held; NULL: there is no TLS */
+    char *hostname;    /* that the server's certificate must be for, or NULL */
+    unsigned relays;   /* connections that are not yet closed */
+    CoQueue ended;     /* one of them has been */
+} NbdcTls;
+
+/* What the options ask for.  False with @errp set, and nothing to be cleared, on failure. */
+bool nbdc_tls_init(NbdcTls *tls, const BlockdevOptionsNbd *options, GError **errp);
+
+/*
+ * Begins TLS on a new connection, which it takes over, and returns a socket where the server is
+ * spoken to in clear, from its greeting on; NULL with @errp set on failure.  Loop 0.
+ */
+Socket *co_nbdc_tls_start(NbdcTls *tls, Socket *socket, GError **errp);
+
+/* Waits until all connections, whose sockets have been closed, are gone.  Any loop. */
+void co_nbdc_tls_clear(NbdcTls *tls);
 
 /* --- a socket (nbd-dial.c) ---------------------------------------------------------------- */
 
@@ -29,6 +52,8 @@ typedef void NbdcDialFn(void *opaque, int fd, GError *error);
 typedef struct NbdcDial {
     SocketConnect connect;
     const SocketAddress *address;
+    NbdcTls *tls;
+    int secured_fd; /* a second descriptor of the socket while TLS begins, else -1 */
     NbdcDialFn *fn;
     void *opaque;
     bool running;
@@ -39,7 +64,8 @@ typedef struct NbdcDial {
  * Connects to @address, which stays until then, and calls fn(opaque), perhaps at once, unless it is
  * given up before.  Nothing may be running.
  */
-void nbdc_dial_start(NbdcDial *dial, const SocketAddress *address, NbdcDialFn *fn, void *opaque);
+void nbdc_dial_start(NbdcDial *dial, const SocketAddress *address, NbdcTls *tls, NbdcDialFn *fn,
+                     void *opaque);
 
 /* Gives up: @fn is not called any more.  It may run on for a while, for a name look-up. */
 void nbdc_dial_cancel(NbdcDial *dial);
@@ -103,6 +129,7 @@ typedef enum NbdcState {
 
 typedef struct NbdcClient {
     SocketAddress *address;
+    NbdcTls tls;
     char *export, *context;
     int64_t reconnect_delay_ns;
     bool needs_write; /* a connection to a read-only export is of no use */
@@ -122,7 +149,7 @@ typedef struct NbdcClient {
     int64_t status_window; /* block status: how much to ask for next */
 } NbdcClient;
 
-/* Takes copies. */
+/* Takes copies; what it is not given is to be set up after it: tls. */
 void nbdc_client_init(NbdcClient *c, const SocketAddress *address, const char *export,
                       const char *context, int64_t reconnect_delay_ns);
 
