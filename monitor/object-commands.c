@@ -41,9 +41,9 @@ static void *new_state(const ObjectOptions *args, GDestroyNotify *free, GError *
     case OBJECT_TYPE_AUTHZ_LIST:
         *free = authz_free;
         return authz_new_list(&args->u.authz_list);
-    case OBJECT_TYPE_AUTHZ_LIST_FILE:
+    case OBJECT_TYPE_AUTHZ_LISTFILE:
         *free = authz_free;
-        return authz_new_file(&args->u.authz_list_file, errp);
+        return authz_new_file(&args->u.authz_listfile, errp);
     case OBJECT_TYPE_AUTHZ_SIMPLE:
         *free = authz_free;
         return authz_new_simple(&args->u.authz_simple);

@@ -151,7 +151,7 @@ UserObject *authz_hold(const char *id, GError **errp)
     }
     switch (object->type) {
     case OBJECT_TYPE_AUTHZ_LIST:
-    case OBJECT_TYPE_AUTHZ_LIST_FILE:
+    case OBJECT_TYPE_AUTHZ_LISTFILE:
     case OBJECT_TYPE_AUTHZ_SIMPLE:
         return user_object_hold(object);
     default:

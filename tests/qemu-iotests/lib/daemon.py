@@ -27,13 +27,14 @@ class Daemon:
 
     It starts in the scratch folder, has `monitors` QMP sockets, and an NBD server on the unix
     socket d.nbd when
-    nbd is true. At the end of the block it must be alive, stop by `quit` with status 0, and have
+    nbd is true; that one may name any of `objects`, dicts as object-add has them. At the end of the block it must be alive, stop by `quit` with status 0, and have
     said nothing that
     a sanitizer would; a script that ends it itself calls quit(), terminate() or ended() before.
     After an
     exception it is killed and its stderr is shown."""
 
-    def __init__(self, *args, name='d', monitors=1, nbd=False, binary=DAEMON, **popen):
+    def __init__(self, *args, name='d', monitors=1, nbd=False, objects=(), binary=DAEMON,
+                 **popen):
         self.name, self.sockets = name, [f'{name}-qmp{i}.sock' for i in range(monitors)]
         self.nbd = os.path.abspath(f'{name}-nbd.sock')
         self.pidfile, self.errfile = f'{name}.pid', f'{name}.stderr'
@@ -41,6 +42,8 @@ class Daemon:
         for i, path in enumerate(self.sockets):
             argv += ['--chardev', f'socket,id=qmp{i},path={path},server=on,wait=off',
                      '--monitor', f'chardev=qmp{i}']
+        for made in objects:
+            argv += ['--object', json.dumps(made)]
         if nbd:
             extra = f',{nbd}' if isinstance(nbd, str) else ''
             argv += ['--nbd-server', f'addr.type=unix,addr.path={self.nbd}{extra}']

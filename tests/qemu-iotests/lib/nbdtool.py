@@ -33,6 +33,7 @@ def connect(uri, contexts=(), structured=True, strict=True):
     h.set_request_structured_replies(structured)
     if not strict:
         h.set_strict_mode(0)
+    h.set_uri_allow_local_file(True)    # certificates and keys
     h.connect_uri(uri)
     return h
 
