@@ -24,7 +24,8 @@ typedef struct TlsSocket {
 
     uint8_t *in; /* encrypted, received and not yet taken by gnutls */
     size_t in_pos, in_end;
-    bool ended; /* no more comes */
+    bool ended;    /* no more comes */
+    ssize_t fault; /* gnutls's error that ended the receiving, or 0 */
 
     uint8_t *out; /* encrypted, to be sent */
     size_t out_pos, out_end;
@@ -53,17 +54,17 @@ static ssize_t pull(gnutls_transport_ptr_t opaque, void *buf, size_t len)
     return (ssize_t)n;
 }
 
+/* All or nothing: gnutls does not go on well after a part. */
 static ssize_t push(gnutls_transport_ptr_t opaque, const void *buf, size_t len)
 {
     TlsSocket *tls = opaque;
-    size_t n = MIN(len, OUT_SIZE - tls->out_end);
 
-    if (n == 0) {
+    if (len > OUT_SIZE - tls->out_end) {
         return would_block(tls);
     }
-    memcpy(tls->out + tls->out_end, buf, n);
-    tls->out_end += n;
-    return (ssize_t)n;
+    memcpy(tls->out + tls->out_end, buf, len);
+    tls->out_end += len;
+    return (ssize_t)len;
 }
 
 /* --- the inner socket's side --- */
@@ -111,22 +112,29 @@ static int co_flush(TlsSocket *tls, bool may_interrupt)
 
 /* --- receiving --- */
 
-static int errno_of(ssize_t error)
+/* A connection that was cut is told from one that breaks the protocol. */
+static int errno_of_fault(const TlsSocket *tls)
 {
-    return error == GNUTLS_E_PREMATURE_TERMINATION ? -ECONNRESET : -EPROTO;
+    return tls->ended ? -ECONNRESET : -EPROTO;
 }
 
-/* Takes what whole records have come: its length, or the error in place of the first. */
+/*
+ * Takes what whole records have come: its length, or why there is none (0: the end).  gnutls tells
+ * an error once.
+ */
 static ssize_t decrypt(TlsSocket *tls, uint8_t *buf, size_t len)
 {
     size_t done = 0;
-    ssize_t n;
+    ssize_t n = tls->fault;
 
-    do {
+    while (!tls->fault && done < len) {
         n = gnutls_record_recv(tls->session, buf + done, len - done);
-        done += n > 0 ? (size_t)n : 0;
-    } while (n > 0 && done < len);
-    /* The end, or an error, comes again. */
+        if (n <= 0) {
+            tls->fault = n < 0 && n != GNUTLS_E_AGAIN ? n : 0;
+            break;
+        }
+        done += (size_t)n;
+    }
     return done ? (ssize_t)done : n;
 }
 
@@ -142,7 +150,7 @@ static ssize_t co_tls_recv(Socket *base, void *buf, size_t len)
             return n;
         }
         if (n != GNUTLS_E_AGAIN) {
-            return errno_of(n);
+            return errno_of_fault(tls);
         }
         ret = co_fill(tls);
         if (ret < 0) {
@@ -177,7 +185,7 @@ static ssize_t encrypt(TlsSocket *tls, const IoSlice *data)
         ssize_t n = gnutls_record_send(tls->session, in_one_piece(tls, &part), part.len);
 
         if (n < 0) {
-            return errno_of(n);
+            return errno_of_fault(tls);
         }
         done += (size_t)n;
     }

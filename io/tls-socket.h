@@ -15,17 +15,18 @@
 #include "io/tls-creds.h"
 
 /*
- * Makes TLS of the connection *socket, as the side that @creds are for: exchanges the handshake (its
- * arithmetic in the worker pool), checks what the other side has shown, and replaces *socket by one
- * that encrypts and owns the old one.  False with @errp set, and *socket as it was and to be closed,
- * where that fails or has not ended at @deadline_ns (loop_now_ns()'s clock, INT64_MAX: never).
+ * Makes TLS of the connection *socket, as the side that @creds are for: does the handshake (its
+ * arithmetic in the worker pool), checks what the other side has shown, and replaces *socket by
+ * one that encrypts and owns the old one.  False with @errp set, and *socket as it was and to be
+ * closed, where that fails or has not ended at @deadline_ns (loop_now_ns()'s clock; INT64_MAX:
+ * never).
  * @hostname: what a server's certificate must be for; NULL for the server's side.
  */
 bool co_tls_start(Socket **socket, const TlsCreds *creds, const char *hostname,
                   int64_t deadline_ns, GError **errp);
 
 /*
- * The distinguished name of the other side's verified certificate ("CN=…,O=…", as QEMU has it);
+ * The distinguished name of the other side's verified certificate ("O=…,CN=…", as QEMU has it);
  * NULL where none was asked for.
  */
 const char *tls_socket_peer_name(const Socket *socket);

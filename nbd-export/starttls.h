@@ -17,8 +17,8 @@ typedef struct NbdTls {
  * Takes one option, with @len bytes of data that were not read yet, while negotiation->tls is set:
  * all but ABORT and STARTTLS are refused, and the latter begins TLS.  False: to be closed.
  *
- * Nothing that a client (or who is between) has sent in clear behind STARTTLS counts: it is not read
- * before the handshake, which finds that it is none of its records.
+ * Nothing that a client (or who is between) has sent in clear behind STARTTLS counts: it is not
+ * read before the handshake, which finds that it is none of its records.
  */
 bool co_nbd_option_before_tls(NbdNegotiation *negotiation, uint32_t len);
 

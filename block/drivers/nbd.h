@@ -22,7 +22,7 @@
 
 #include <libnbd.h>
 
-/* --- TLS (nbd-tls.c): on loop 0, whatever the node's -------------------------------------------- */
+/* --- TLS (nbd-tls.c), on loop 0 whatever the node's is ------------------------------------- */
 
 typedef struct NbdcTls {
     UserObject *creds; /* held; NULL: there is no TLS */
