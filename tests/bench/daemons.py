@@ -16,9 +16,9 @@ _DEPTH = 32
 class Measured(Daemon):
     """A daemon with an NBD server; see Daemon."""
 
-    def __init__(self, binary, limit=None, scratch=None):
+    def __init__(self, binary, limit=None, scratch=None, nbd=True, **more):
         args = ['--scratch-dir', scratch.folder] if scratch and _has_scratch_dir(binary) else []
-        super().__init__(*args, binary=binary, nbd=True,
+        super().__init__(*args, binary=binary, nbd=nbd, **more,
                          **({'preexec_fn': limit.enter} if limit else {}))
 
     def cpu(self):

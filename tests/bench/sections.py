@@ -15,6 +15,7 @@ import rows_nbd
 import rows_pull
 import rows_push
 import rows_qcow2
+import rows_tls
 from disks import Disks
 from images import Images
 from limits import Limit
@@ -69,7 +70,7 @@ def _prepare_backup(stack, work, o, rows):
 SECTIONS = [
     Section('daemon', 'the daemon',
             [*rows_push.ROWS, *rows_nbd.ROWS, *rows_guest.ROWS, *rows_pull.ROWS, *rows_merge.ROWS,
-             *rows_qcow2.ROWS], _prepare_plain),
+             *rows_qcow2.ROWS, *rows_tls.ROWS], _prepare_plain),
     Section('guest-backup', 'guest under backup',
             [*rows_backup.ROWS, *rows_backup_pull.ROWS, *rows_backup_copy.ROWS], _prepare_backup),
 ]
