@@ -9,13 +9,19 @@
 #include "io/tls-private.h"
 #include "util/error.h"
 
+/*
+ * Keys of psktool's kind leave gnutls's "NORMAL" the choice of ChaCha20 and AES-128-GCM, in this
+ * order; with the AES instructions that hosts have the second is many times faster.
+ */
+#define DEFAULT_PRIORITY "NORMAL:-CHACHA20-POLY1305:+CHACHA20-POLY1305:%SERVER_PRECEDENCE"
+
 TlsCreds *tls_creds_new(const TlsCredsOptions *options)
 {
     TlsCreds *creds = g_new0(TlsCreds, 1);
 
     creds->server = options->server;
     creds->verify_peer = options->verify_peer;
-    creds->priority = g_strdup(options->priority ? options->priority : "NORMAL");
+    creds->priority = g_strdup(options->priority ? options->priority : DEFAULT_PRIORITY);
     return creds;
 }
 

@@ -13,7 +13,7 @@ typedef struct TlsCreds TlsCreds;
 
 typedef struct TlsCredsOptions {
     const char *dir;
-    const char *priority; /* gnutls's priority string; NULL for "NORMAL" */
+    const char *priority; /* gnutls's priority string; NULL for the default */
     bool server;
     /* Certificates only. */
     bool verify_peer;     /* the other side must have a valid one (and a server's fit its name) */
