@@ -2,7 +2,6 @@
 /* Negotiation: the greeting, the loop over options and their replies; see negotiate.h. */
 #include "nbd-export/negotiate.h"
 
-#include "nbd-export/protocol.h"
 #include "nbd-export/server.h"
 
 /* The data of an option that is looked at; more is refused. */
@@ -155,6 +154,7 @@ static bool is_known(uint32_t option)
     case NBD_OPT_STRUCTURED_REPLY:
     case NBD_OPT_LIST_META_CONTEXT:
     case NBD_OPT_SET_META_CONTEXT:
+    case NBD_OPT_EXTENDED_HEADERS:
         return true;
     default:
         return false;
@@ -210,7 +210,7 @@ static bool choose(NbdNegotiation *negotiation, NbdChoice *choice)
     }
     export_client_begin(&export->base);
     choice->export = export;
-    choice->structured = negotiation->structured;
+    choice->mode = negotiation->mode;
     choice->contexts = g_steal_pointer(&negotiation->contexts);
     return true;
 }

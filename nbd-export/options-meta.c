@@ -2,7 +2,6 @@
 /* The options on meta contexts: listing what an export offers, and selecting some. */
 #include "nbd-export/meta-context.h"
 #include "nbd-export/negotiate.h"
-#include "nbd-export/protocol.h"
 
 /* Marks the contexts that a query names. */
 static void match_query(const GArray *contexts, bool *wanted, const char *query, size_t len,
@@ -77,7 +76,7 @@ void nbd_option_meta_context(NbdNegotiation *negotiation, bool listing)
     if (!listing) {
         forget_selection(negotiation);
     }
-    if (!listing && !negotiation->structured) {
+    if (!listing && negotiation->mode == NBD_MODE_SIMPLE) {
         nbd_option_error(negotiation, NBD_REP_ERR_INVALID,
                          "request option '%s' when structured reply is not negotiated",
                          nbd_option_name(negotiation->option));
