@@ -14,7 +14,7 @@ static void match_query(const GArray *contexts, bool *wanted, const char *query,
     }
 }
 
-/* Reads the queries; false where they do not fit into the option's data. */
+/* Reads the queries; false where they are not just the rest of the option's data. */
 static bool get_queries(NbdNegotiation *negotiation, const GArray *contexts, bool *wanted,
                         bool listing)
 {
@@ -34,7 +34,7 @@ static bool get_queries(NbdNegotiation *negotiation, const GArray *contexts, boo
         }
         match_query(contexts, wanted, query, len, listing);
     }
-    return true;
+    return negotiation->pos == negotiation->len;
 }
 
 static void add_context(NbdNegotiation *negotiation, const NbdContext *context, bool listing)
