@@ -81,6 +81,14 @@ bool sparse_bitmap_next_clear(const SparseBitmap *b, uint64_t start, uint64_t en
 bool sparse_bitmap_next_run(const SparseBitmap *b, uint64_t start, uint64_t end,
                             uint64_t *run_start, uint64_t *run_count);
 
+/* A run of set bits, as long as it can be; false: no more is wanted. */
+typedef bool SparseRunFn(void *opaque, uint64_t start, uint64_t count);
+
+/* Calls fn(opaque) for each run of set bits in [start, end), in order, cut at both ends, until it
+ * returns false. */
+void sparse_bitmap_each_run(const SparseBitmap *b, uint64_t start, uint64_t end, SparseRunFn *fn,
+                            void *opaque);
+
 /* dst |= src; both of the same size. Costs what is set in src. Returns the bits that changed. */
 uint64_t sparse_bitmap_merge(SparseBitmap *dst, const SparseBitmap *src);
 

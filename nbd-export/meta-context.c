@@ -93,28 +93,37 @@ static int co_describe_status(NbdContextKind kind, BlockChild *child, int64_t of
     return nbd_extents_empty(extents) ? -EIO : 0;
 }
 
-/*
- * From one dirty area to the next, however long the way.  Where bits stand for less than the least
- * block that a client may ask for, a block is dirty if any of it is.
- */
+typedef struct BitmapWalk {
+    NbdExtents *extents;
+    int64_t align;
+    int64_t pos, end; /* described up to there, and to be described up to there */
+} BitmapWalk;
+
+/* Where bits stand for less than the least block that a client may ask for, a block is dirty if any
+ * of it is. */
+static bool found_dirty(void *opaque, int64_t start, int64_t bytes)
+{
+    BitmapWalk *w = opaque;
+    int64_t from = MAX(start & -w->align, w->pos);
+    int64_t to = MIN((start + bytes + w->align - 1) & -w->align, w->end);
+
+    if ((from > w->pos && !nbd_extents_add(w->extents, from - w->pos, 0)) ||
+        (to > from && !nbd_extents_add(w->extents, to - from, NBD_STATE_DIRTY))) {
+        w->end = w->pos; /* there is no room for the rest */
+        return false;
+    }
+    w->pos = MAX(to, w->pos);
+    return true;
+}
+
 static void describe_bitmap(const DirtyBitmap *bitmap, int64_t align, int64_t offset,
                             int64_t length, NbdExtents *extents)
 {
-    int64_t end = offset + length, start, bytes;
+    BitmapWalk w = {.extents = extents, .align = align, .pos = offset, .end = offset + length};
 
-    while (offset < end &&
-           dirty_bitmap_next_area(bitmap, offset, end, INT64_MAX, &start, &bytes)) {
-        int64_t from = MAX(start & -align, offset);
-        int64_t to = MIN((start + bytes + align - 1) & -align, end);
-
-        if ((from > offset && !nbd_extents_add(extents, from - offset, 0)) ||
-            !nbd_extents_add(extents, to - from, NBD_STATE_DIRTY)) {
-            return;
-        }
-        offset = to;
-    }
-    if (offset < end) {
-        nbd_extents_add(extents, end - offset, 0);
+    dirty_bitmap_each_area(bitmap, offset, offset + length, found_dirty, &w);
+    if (w.pos < w.end) {
+        nbd_extents_add(extents, w.end - w.pos, 0);
     }
 }
 
