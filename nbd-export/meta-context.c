@@ -105,7 +105,8 @@ static bool found_dirty(void *opaque, int64_t start, int64_t bytes)
 {
     BitmapWalk *w = opaque;
     int64_t from = MAX(start & -w->align, w->pos);
-    int64_t to = MIN((start + bytes + w->align - 1) & -w->align, w->end);
+    uint64_t block_end = ((uint64_t)start + bytes + w->align - 1) & -(uint64_t)w->align;
+    int64_t to = MIN(block_end, (uint64_t)w->end);
 
     if ((from > w->pos && !nbd_extents_add(w->extents, from - w->pos, 0)) ||
         (to > from && !nbd_extents_add(w->extents, to - from, NBD_STATE_DIRTY))) {
