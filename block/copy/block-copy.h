@@ -102,6 +102,7 @@ typedef struct BlockCopyUse {
     int64_t staging_used, staging_size;
     int64_t spill_used, spill_size;
     int spill_error;
+    int64_t host_bytes; /* that the host has copied */
 } BlockCopyUse;
 BlockCopyUse block_copy_use(const BlockCopy *copy);
 

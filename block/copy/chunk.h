@@ -18,6 +18,8 @@ typedef struct Chunk {
     BlockCopy *copy;
     ChunkKind kind;
     int64_t offset, bytes; /* what it was made for */
+    bool hosted;           /* the host was let at it: newer bytes may be in the target … */
+    bool in_target;        /* … but what is pending is right there */
     bool taken;            /* the old bytes are in parts, and nowhere else */
     bool is_read;          /* what failed last: reading the source, or writing the target */
     char *buf;

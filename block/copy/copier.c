@@ -43,6 +43,7 @@ Copier *copier_new(const CopierOptions *options)
     c->wake_time = INT64_MAX;
     fill_left(c);
     c->copy->pace = &c->pace;
+    c->copy->use_host = options->use_copy_range && !options->compress;
     block_copy_set_notify(c->copy, options->notify, options->opaque);
     return c;
 }

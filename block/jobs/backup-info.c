@@ -25,6 +25,7 @@ void backup_add_info(const Job *job, JobInfo *info)
         .staging_size = use.staging_size,
         .spill_used = use.spill_used,
         .spill_size = use.spill_size,
+        .host_copied = use.host_bytes,
     };
 }
 
