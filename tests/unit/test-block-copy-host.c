@@ -160,50 +160,105 @@ static void ignore(void *opaque)
 {
 }
 
-/* Old bytes that are lost while the host copies: what it wrote may be new, and goes. */
-static void co_lost(void *opaque)
-{
-    g_autofree uint8_t *new = g_malloc(65536);
+/* A copier by itself: the guest's writes come when the host is at the first chunk. */
+typedef struct Alone {
     HostTest t;
     BlockCopy *copy;
     BlockNode *cbw;
     Copier *copier;
     TestUser guest;
-    RateLimit limit = { 0 };
-    Progress progress = { 0 };
+    RateLimit limit;
+    Progress progress;
+} Alone;
 
-    memset(new, 0xff, 65536);
-    co_begin(&t, false);
+static void co_alone_begin(Alone *a)
+{
+    co_begin(&a->t, false);
     co_control_lock();
-    cbw = co_cbw_open_for_job(t.disk, t.copy, &(CbwJobOptions){ 0 }, NULL);
-    copy = cbw_node_copy(cbw);
-    copier = copier_new(&(CopierOptions){
-        .copy = copy, .max_workers = 1, .use_copy_range = true, .limit = &limit,
-        .progress = &progress, .notify = ignore,
+    a->cbw = co_cbw_open_for_job(a->t.disk, a->t.copy, &(CbwJobOptions){ 0 }, NULL);
+    a->copy = cbw_node_copy(a->cbw);
+    a->copier = copier_new(&(CopierOptions){
+        .copy = a->copy, .max_workers = 1, .use_copy_range = true, .limit = &a->limit,
+        .progress = &a->progress, .notify = ignore,
     });
-    g_assert_true(co_test_user_init(&guest, cbw, BLOCK_PERM_WRITE, BLOCK_PERM_ALL, NULL));
-    mem_disk(t.copy)->slow_ns = 1000000;
-    mem_disk(t.disk)->read_errors = 1000;
-    copier_pump(copier); /* asks for status … */
-    while (!sparse_bitmap_count(copy->hosted)) {
+    g_assert_true(co_test_user_init(&a->guest, a->cbw, BLOCK_PERM_WRITE, BLOCK_PERM_ALL, NULL));
+    mem_disk(a->t.copy)->slow_ns = 1000000;
+    copier_pump(a->copier); /* asks for block status, and then begins */
+    while (!sparse_bitmap_count(a->copy->hosted)) {
         co_pass();
     }
-    g_assert_cmpint(co_block_write_buf(guest.child, 0, new, 65536, 0), ==, 0);
-    g_assert_cmpint(block_copy_lost_error(copy), ==, -EIO);
-    while (!copier_done(copier)) {
-        copier_pump(copier);
+}
+
+static void co_alone_write(Alone *a, int64_t bytes)
+{
+    g_autofree uint8_t *new = g_malloc(bytes);
+
+    memset(new, 0xff, bytes);
+    g_assert_cmpint(co_block_write_buf(a->guest.child, 0, new, bytes, 0), ==, 0);
+}
+
+static void co_alone_end(Alone *a)
+{
+    copier_free(a->copier);
+    co_block_user_free(a->guest.user);
+    co_block_node_unref(a->cbw);
+    control_unlock();
+    co_end(&a->t, false);
+}
+
+/* Old bytes that are lost while the host copies: what it wrote may be new, and goes. */
+static void co_lost(void *opaque)
+{
+    Alone a = { 0 };
+    const uint8_t *disk, *copy;
+
+    co_alone_begin(&a);
+    disk = mem_disk(a.t.disk)->bytes;
+    copy = mem_disk(a.t.copy)->bytes;
+    mem_disk(a.t.disk)->read_errors = 1000;
+    co_alone_write(&a, 65536);
+    g_assert_cmpint(block_copy_lost_error(a.copy), ==, -EIO);
+    while (!copier_done(a.copier)) {
+        copier_pump(a.copier);
         co_sleep_ns(100000);
     }
-    for (int i = 0; i < 65536; i++) {
-        g_assert_cmpint(mem_disk(t.copy)->bytes[i], ==, 0);
+    g_assert_true(buffer_is_zero(copy, 65536));
+    g_assert_cmpint(memcmp(copy + 65536, disk + 65536, SIZE - 65536), ==, 0);
+    co_alone_end(&a);
+}
+
+/* I3: a copy that is cancelled lets the guest write without saving, whatever the host is at. */
+static void co_cancelled(void *opaque)
+{
+    Alone a = { 0 };
+    DirtyBitmap *rest;
+
+    co_alone_begin(&a);
+    block_copy_stop(a.copy, -ECANCELED);
+    co_alone_write(&a, 65536);
+    while (copier_in_flight(a.copier)) {
+        co_sleep_ns(100000);
     }
-    g_assert_cmpint(memcmp(mem_disk(t.copy)->bytes + 65536, mem_disk(t.disk)->bytes + 65536,
-                           SIZE - 65536), ==, 0);
-    copier_free(copier);
-    co_block_user_free(guest.user);
-    co_block_node_unref(cbw);
-    control_unlock();
-    co_end(&t, false);
+    rest = block_node_bitmap_add(a.t.copy, "rest", 4096, NULL);
+    block_copy_mark_rest(a.copy, rest);
+    copier_mark_rest(a.copier, rest);
+    g_assert_cmpint(dirty_bitmap_count(rest), ==, align_up(SIZE, 4096));
+    co_alone_end(&a);
+}
+
+/* Where others read the target by the source, as in a classic pull, the host may not. */
+static void co_not_where_others_read(void *opaque)
+{
+    Alone a = { 0 };
+
+    co_alone_begin(&a);
+    g_assert_true(copy_host_may(a.copy, SIZE / 2, 65536));
+    a.copy->target_flags = BLOCK_SERIALISING;
+    g_assert_false(copy_host_may(a.copy, SIZE / 2, 65536));
+    while (copier_in_flight(a.copier)) {
+        co_sleep_ns(100000);
+    }
+    co_alone_end(&a);
 }
 
 /* --- the gate --- */
@@ -291,6 +346,16 @@ static void test_lost(void)
     run(co_lost, NULL);
 }
 
+static void test_cancelled(void)
+{
+    run(co_cancelled, NULL);
+}
+
+static void test_serialising(void)
+{
+    run(co_not_where_others_read, NULL);
+}
+
 static void test_gate(void)
 {
     run(co_gate, NULL);
@@ -303,6 +368,8 @@ static void add_tests(void)
     g_test_add_func("/block-copy-host/fails", test_fails);
     g_test_add_func("/block-copy-host/is-read", test_is_read);
     g_test_add_func("/block-copy-host/lost", test_lost);
+    g_test_add_func("/block-copy-host/cancelled", test_cancelled);
+    g_test_add_func("/block-copy-host/serialising", test_serialising);
     g_test_add_func("/block-copy-host/model", test_model);
 }
 
