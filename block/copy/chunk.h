@@ -37,8 +37,8 @@ typedef struct Chunk {
 Chunk *chunk_new(BlockCopy *copy, ChunkKind kind, int64_t offset, int64_t bytes);
 
 /*
- * LEAVE: takes some staged blocks (there are some) from *from on or, past the last, from the start
- * of the disk; moves *from behind them.  NULL when out of memory.
+ * LEAVE: takes some staged blocks (copy_next_leaving() finds some) from *from on or, past the last,
+ * from the start of the disk; moves *from behind them.  NULL when out of memory.
  */
 Chunk *chunk_new_leave(BlockCopy *copy, int64_t *from);
 

@@ -109,9 +109,11 @@ static bool should_leave(const Copier *c)
 /* Above the low mark, or when all else is copied: blocks leave staging singly. */
 static Chunk *next_leave(Copier *c)
 {
+    uint64_t block;
     Chunk *chunk;
 
-    if (copier_staging_empty(c) || c->leaving >= MAX_LEAVES || !should_leave(c)) {
+    if (copier_staging_empty(c) || c->leaving >= MAX_LEAVES || !should_leave(c) ||
+        !copy_next_leaving(c->copy, 0, &block)) {
         return NULL;
     }
     chunk = chunk_new_leave(c->copy, &c->leave_from);
