@@ -38,8 +38,8 @@ struct Transit {
     Transit *next, **prev; /* copy->transits */
 };
 
-/* What a kept buffer holds (buffers.c); larger ones are not kept. */
-#define COPY_BUFFER_BYTES ((size_t)512 << 10)
+/* Sizes of buffers that are kept (buffers.c). */
+#define COPY_BUFFER_SIZES 2
 
 /*
  * A block is in one of these states, or none of them: not selected, or moved to the target (done,
@@ -73,8 +73,8 @@ struct BlockCopy {
     Save *saves; /* in flight */
     Transit *transits;
     CoQueue transit_stops; /* one of them is there, or has failed */
-    CopyBuffer *buffers;
-    unsigned n_buffers;
+    CopyBuffer *buffers[COPY_BUFFER_SIZES]; /* free ones (buffers.c) … */
+    GSList *huge_pages;                     /* … which all are cut from these */
     _Atomic int64_t saved_bytes;
     BlockCopyNotifyFn *notify;
     void *notify_opaque;
