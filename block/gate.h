@@ -36,4 +36,9 @@ static inline bool gate_fits_alignment(const BlockNode *node, int64_t offset, in
 void co_gate_wait_turn(BlockReq *req);
 void gate_mark_bitmaps(const BlockReq *req);
 
+/*
+ * Before a change: if it goes beyond what block-set-write-threshold said, an event tells so, once.
+ */
+void gate_check_write_threshold(const BlockReq *req);
+
 #endif

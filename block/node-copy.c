@@ -22,6 +22,9 @@ static int co_change(BlockReq *req, BlockNode *source, int64_t source_offset)
     int ret;
 
     gate_mark_bitmaps(req);
+    if (G_UNLIKELY(node->write_threshold)) {
+        gate_check_write_threshold(req);
+    }
     ret = node->driver->co_copy_range_to(node, req->offset, source, source_offset, req->bytes);
     gate_mark_bitmaps(req);
     node->write_gen++;

@@ -107,6 +107,9 @@ static int change(BlockReq *req, const IoSlice *data, unsigned flags)
         if (marks) {
             gate_mark_bitmaps(req);
         }
+        if (G_UNLIKELY(req->node->write_threshold)) {
+            gate_check_write_threshold(req);
+        }
         ret = do_change(req, data, flags);
         if (marks) {
             gate_mark_bitmaps(req);

@@ -40,6 +40,11 @@ bool copy_spill_has_room(const BlockCopy *copy)
     return copy->spill && !copy->spill_error && spill_room(copy->spill) > 0;
 }
 
+bool copy_spill_in_use(const BlockCopy *copy)
+{
+    return copy->spill && (copy->spilling || sparse_bitmap_count(spill_held(copy->spill)) > 0);
+}
+
 static bool can_spill(const BlockCopy *copy)
 {
     return !copy->off && copy_spill_has_room(copy) &&
@@ -107,7 +112,7 @@ static int64_t co_spill_batch(BlockCopy *copy)
 }
 
 /* Without a spill file to turn to, nobody waits long for room. */
-static void tell_staging(BlockCopy *copy)
+static void set_hurry(BlockCopy *copy)
 {
     staging_set_hurry(copy->staging, !copy_spill_has_room(copy));
 }
@@ -123,9 +128,10 @@ static void co_spill(void *opaque)
         if (ret < 0) {
             copy->spill_error = ret;
         }
+        copy_tell_spill(copy);
     }
     copy->spilling = false;
-    tell_staging(copy);
+    set_hurry(copy);
     copy_notify(copy);
     gate_leave(copy->owner);
 }
@@ -136,6 +142,6 @@ void copy_spill_pump(BlockCopy *copy)
         return;
     }
     copy->spilling = true;
-    tell_staging(copy); /* there is room again */
+    set_hurry(copy); /* there is room again */
     co_start(co_spill, copy);
 }
