@@ -97,21 +97,48 @@ static void read_transit(const BlockCopy *copy, int64_t offset, const IoSlice *d
     }
 }
 
-/* In one block. */
+/*
+ * How many bytes from @offset on, at most @bytes, one read of the spill file gets.  An extent of it
+ * (1 MiB) is a limit, too.
+ */
+static int64_t spilled_run(const BlockCopy *copy, int64_t offset, int64_t bytes)
+{
+    uint64_t block = copy_first_block(copy, offset), end = copy_end_block(copy, offset, bytes);
+
+    do {
+        block++;
+    } while (block < end && spill_follows(copy->spill, block - 1, block));
+    return MIN(bytes, copy_block_offset(copy, block) - offset);
+}
+
+/* Such a run: whole blocks are read, and what is asked for is cut from them. */
 static int co_read_spilled(BlockCopy *copy, int64_t offset, const IoSlice *data)
 {
     uint64_t block = copy_first_block(copy, offset);
-    char *buf = block_alloc(copy->source->node, copy->block_size);
-    int ret = buf ? co_spill_read(copy->spill, block, 1, buf) : -ENOMEM;
+    struct iovec iov = {
+        .iov_len = (copy_end_block(copy, offset, data->len) - block) * copy->block_size,
+    };
+    IoSlice blocks;
+    int ret;
 
-    if (ret == 0) {
-        io_slice_write(data, buf + (offset - copy_block_offset(copy, block)), data->len);
+    iov.iov_base = copy_buffer_get(copy, iov.iov_len);
+    if (!iov.iov_base) {
+        return -ENOMEM;
     }
-    free(buf);
+    blocks = io_slice(&iov, 1);
+    ret = co_spill_read(copy->spill, block, &blocks);
+    if (ret == 0) {
+        io_slice_write(data, (char *)iov.iov_base + (offset - copy_block_offset(copy, block)),
+                       data->len);
+    }
+    copy_buffer_put(copy, iov.iov_base, iov.iov_len);
     return ret;
 }
 
-/* From where nothing more changes, or memory: then in one block, and without a yield. */
+/*
+ * From where nothing more changes (of the spill file: a run), or memory: then in one block, and
+ * without a yield.
+ */
 static int co_read_place(BlockCopy *copy, Place place, int64_t offset, const IoSlice *data)
 {
     switch (place) {
@@ -206,8 +233,10 @@ static int co_read_blocks(BlockCopy *copy, int64_t offset, const IoSlice *data)
         IoSlice part;
 
         bytes = same_place(copy, offset + done, data->len - done, &place);
-        if (place == PLACE_STAGING || place == PLACE_SPILL || place == PLACE_TRANSIT) {
+        if (place == PLACE_STAGING || place == PLACE_TRANSIT) {
             bytes = MIN(bytes, copy->block_size - (offset + (int64_t)done) % copy->block_size);
+        } else if (place == PLACE_SPILL) {
+            bytes = spilled_run(copy, offset + done, bytes);
         } else if (place == PLACE_SOURCE) {
             bytes = copy_reader_piece(copy, bytes);
         }
