@@ -7,19 +7,29 @@
 
 #include "block/copy/copy-int.h"
 
-/* So many are kept at the most; the rest goes back to the system. */
-#define BUFFERS_KEPT 32
-
 struct CopyBuffer {
     CopyBuffer *next;
 };
+
+static size_t real_len(size_t len)
+{
+    return MAX(len, COPY_BUFFER_BYTES);
+}
+
+static void *new_buffer(BlockCopy *copy, size_t len)
+{
+    void *buf = copy_alloc(copy, len);
+
+    copy->buffer_bytes += buf ? len : 0;
+    return buf;
+}
 
 void *copy_buffer_get(BlockCopy *copy, size_t len)
 {
     CopyBuffer *buffer = copy->buffers;
 
     if (len > COPY_BUFFER_BYTES || !buffer) {
-        return copy_alloc(copy, MAX(len, COPY_BUFFER_BYTES));
+        return new_buffer(copy, real_len(len));
     }
     copy->buffers = buffer->next;
     copy->n_buffers--;
@@ -30,7 +40,11 @@ void copy_buffer_put(BlockCopy *copy, void *buf, size_t len)
 {
     CopyBuffer *buffer = buf;
 
-    if (!buf || len > COPY_BUFFER_BYTES || copy->n_buffers == BUFFERS_KEPT) {
+    if (!buf) {
+        return;
+    }
+    if (len > COPY_BUFFER_BYTES || copy->n_buffers == COPY_BUFFERS_KEPT) {
+        copy->buffer_bytes -= real_len(len);
         free(buf);
         return;
     }

@@ -40,6 +40,8 @@ struct Transit {
 
 /* What a kept buffer holds (buffers.c); larger ones are not kept. */
 #define COPY_BUFFER_BYTES ((size_t)512 << 10)
+/* So many are kept at the most; the rest goes back to the system. */
+#define COPY_BUFFERS_KEPT 32
 
 /*
  * A block is in one of these states, or none of them: not selected, or moved to the target (done,
@@ -72,6 +74,7 @@ struct BlockCopy {
     CoQueue transit_stops; /* one of them is there, or has failed */
     CopyBuffer *buffers;
     unsigned n_buffers;
+    size_t buffer_bytes; /* of all that were handed out or are kept */
     _Atomic int64_t saved_bytes;
     BlockCopyNotifyFn *notify;
     void *notify_opaque;
