@@ -174,6 +174,7 @@ BlockCopyUse block_copy_use(const BlockCopy *copy)
     BlockCopyUse use = { 0 };
 
     if (copy->staging) {
+        use.staged = copy->staged_bytes;
         use.staging_used = staging_used(copy->staging) * copy->block_size;
         use.staging_size = staging_capacity(copy->staging) * copy->block_size;
     }

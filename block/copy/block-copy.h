@@ -100,6 +100,7 @@ bool block_copy_is_staged(const BlockCopy *copy);
 /* What is in use of what there is, bytes.  Any thread. */
 typedef struct BlockCopyUse {
     int64_t staging_used, staging_size;
+    int64_t staged; /* all that was ever saved there */
     int64_t spill_used, spill_size;
     int spill_error;
 } BlockCopyUse;

@@ -76,6 +76,7 @@ struct BlockCopy {
     unsigned n_buffers;
     size_t buffer_bytes; /* of all that were handed out or are kept */
     _Atomic int64_t saved_bytes;
+    _Atomic int64_t staged_bytes; /* that saves have put into staging so far */
     BlockCopyNotifyFn *notify;
     void *notify_opaque;
     Pace *pace; /* the copier's, or of readers; NULL: nobody gives way */

@@ -95,6 +95,7 @@ static void save_page(Save *save, uint64_t block, void *page, int ret)
         staging_page_free(copy->staging, page);
     } else {
         staging_hold(copy->staging, block, page);
+        copy->staged_bytes += copy->block_size;
     }
 }
 

@@ -23,6 +23,7 @@ void backup_add_info(const Job *job, JobInfo *info)
         .guest_added_latency = b->copier ? copier_added_ns(b->copier) : 0,
         .staging_used = use.staging_used,
         .staging_size = use.staging_size,
+        .staged = use.staged,
         .spill_used = use.spill_used,
         .spill_size = use.spill_size,
     };

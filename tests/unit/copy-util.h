@@ -22,16 +22,20 @@ static inline int rounds(int usual)
 /* What the last job came to. */
 typedef struct Outcome {
     bool completed, cancelled, failed;
+    bool no_room; /* it failed for want of room for what was saved */
     unsigned errors;
 } Outcome;
 
 static inline void note_event(const char *name, json_t *data, void *opaque)
 {
     Outcome *outcome = opaque;
+    const char *error;
 
     if (strcmp(name, "BLOCK_JOB_COMPLETED") == 0) {
         outcome->completed = true;
-        outcome->failed = json_object_get(data, "error") != NULL;
+        error = json_string_value(json_object_get(data, "error"));
+        outcome->failed = error != NULL;
+        outcome->no_room = error && strstr(error, "writes faster than its old data");
     }
     outcome->cancelled |= strcmp(name, "BLOCK_JOB_CANCELLED") == 0;
     outcome->errors += strcmp(name, "BLOCK_JOB_ERROR") == 0;

@@ -91,7 +91,7 @@ static void co_push_round(PushTest *t)
         check_all(t);
     }
     if (t->outcome.failed) {
-        g_assert_cmpuint(t->outcome.errors, >, 0);
+        g_assert_true(t->outcome.errors || (t->outcome.no_room && args.has_staging_file_size));
     }
 }
 
