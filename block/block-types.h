@@ -49,6 +49,7 @@ typedef enum BlockFlags {
     BLOCK_WRITE_UNCHANGED = 0x08, /* needs only BLOCK_PERM_WRITE_UNCHANGED; marks no bitmap */
     BLOCK_COMPRESSED = 0x10,      /* write as compressed clusters */
     BLOCK_SERIALISING = 0x20,     /* wait for overlapping requests, and let later ones wait */
+    BLOCK_BACKGROUND = 0x40,      /* a read that no guest waits for: a copier's, or of a view */
 } BlockFlags;
 
 /* The alignment in which a node takes requests, and their largest sizes. 0 means no limit. */

@@ -163,6 +163,17 @@ struct BlockDriver {
     void (*child_perm)(BlockNode *node, BlockChild *child, unsigned role, unsigned perm,
                        unsigned shared, unsigned *child_perm, unsigned *child_shared);
 
+    /*
+     * Adds what the driver has to tell of its work.  Loop 0, without the control lock, while
+     * requests run: must not yield.
+     */
+    void (*fill_info)(const BlockNode *node, BlockDeviceInfo *info);
+    /*
+     * Does the node have something in memory that it is putting away, so that co_close would take
+     * long?  Loop 0, as fill_info.
+     */
+    bool (*is_settling)(const BlockNode *node);
+
     unsigned supports_write_flags;        /* BLOCK_FUA: else the gate flushes after the write */
     unsigned supports_write_zeroes_flags; /* BLOCK_FUA, BLOCK_MAY_UNMAP, BLOCK_NO_FALLBACK */
 

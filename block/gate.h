@@ -22,4 +22,9 @@ static inline void gate_leave(BlockNode *node)
     }
 }
 
+/*
+ * Before a change: if it goes beyond what block-set-write-threshold said, an event tells so, once.
+ */
+void gate_check_write_threshold(const BlockReq *req);
+
 #endif

@@ -3,6 +3,7 @@
 #include "block/info.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 
 #include "block/child.h"
 #include "block/driver.h"
@@ -152,7 +153,12 @@ BlockDeviceInfo *block_device_info(const BlockNode *node, bool flat, BlockInfoSi
     if (!flat) {
         info->backing_file_depth = add_images_below(node, info->image, sizes);
     }
+    info->write_threshold = atomic_load(&node->write_threshold);
     info->dirty_bitmaps = block_node_bitmap_infos(node);
+    /* One that is being opened or closed is in the list, too. */
+    if (node->driver->fill_info && node->opened && node->refcount) {
+        node->driver->fill_info(node, info);
+    }
     return info;
 }
 

@@ -112,6 +112,9 @@ static int change(BlockReq *req, const IoSlice *data, unsigned flags)
         if (marks) {
             mark_bitmaps(req);
         }
+        if (G_UNLIKELY(req->node->write_threshold)) {
+            gate_check_write_threshold(req);
+        }
         ret = do_change(req, data, flags);
         if (marks) {
             mark_bitmaps(req);

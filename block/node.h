@@ -61,6 +61,7 @@ struct BlockNode {
     bool flush_running;
     CoQueue flush_waiters;
 
+    _Atomic uint64_t write_threshold; /* block-set-write-threshold; 0: none; any thread */
     GPtrArray *bitmaps;         /* of DirtyBitmap, owned; see block/node-bitmaps.h */
     BlockUser *worker;          /* what it does by itself, or NULL; see block/user.h */
     GPtrArray *hooks;           /* of BlockHook, not owned; see block/hook.h */

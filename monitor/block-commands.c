@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The QMP commands of block nodes. */
+#include <stdatomic.h>
+
 #include "block/control.h"
 #include "block/export.h"
 #include "block/info.h"
@@ -7,6 +9,9 @@
 #include "block/node-io.h"
 #include "qmp-schema/qmp-commands.h"
 #include "util/error.h"
+
+/* How often a node that is to be removed is asked whether it is settled. */
+#define SETTLING_NS (INT64_C(10) * 1000000)
 
 /* --- adding and removing --- */
 
@@ -57,29 +62,60 @@ static bool check_deletable(const BlockNode *node, GError **errp)
     return true;
 }
 
-static bool co_delete(const char *name, GError **errp)
+static BlockNode *find_deletable(const char *name, GError **errp)
 {
     BlockNode *node = block_node_find(name);
 
     if (!node) {
-        return tm_error_set(errp, "Failed to find node with node-name='%s'", name);
+        tm_error_set(errp, "Failed to find node with node-name='%s'", name);
+        return NULL;
     }
-    if (!check_deletable(node, errp)) {
-        return false;
+    return check_deletable(node, errp) ? node : NULL;
+}
+
+/*
+ * A node that still puts something away is given the time, without the lock: nobody else waits for
+ * a slow scratch.  Anything may happen to it meanwhile, so that it is looked for again each time.
+ */
+static BlockNode *co_find_settled(const char *name, GError **errp)
+{
+    BlockNode *node = find_deletable(name, errp);
+
+    while (node && node->driver->is_settling && node->driver->is_settling(node) &&
+           !control_stopping()) {
+        control_unlock();
+        co_sleep_ns(SETTLING_NS);
+        co_control_lock();
+        node = find_deletable(name, errp);
     }
-    node->by_user = false;
-    co_block_node_unref(node);
-    return true;
+    return node;
 }
 
 bool qmp_blockdev_del(const BlockdevDelArgs *args, GError **errp)
 {
-    bool ok;
+    BlockNode *node;
 
     co_control_lock();
-    ok = co_delete(args->node_name, errp);
+    node = co_find_settled(args->node_name, errp);
+    if (node) {
+        node->by_user = false;
+        co_block_node_unref(node);
+    }
     control_unlock();
-    return ok;
+    return node != NULL;
+}
+
+/* --- its writes --- */
+
+bool qmp_block_set_write_threshold(const BlockSetWriteThresholdArgs *args, GError **errp)
+{
+    BlockNode *node = block_node_find(args->node_name);
+
+    if (!node) {
+        return tm_error_set(errp, "Device '%s' not found", args->node_name);
+    }
+    atomic_store(&node->write_threshold, args->write_threshold);
+    return true;
 }
 
 /* --- resizing --- */

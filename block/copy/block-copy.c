@@ -26,8 +26,6 @@ static void make_staging(BlockCopy *copy, const BlockCopyOptions *options)
 
     copy->staging = staging_new(copy_n_blocks(copy), copy->block_size, bytes,
                                 options->room_limit_ns);
-    copy->takes_single_blocks =
-        block_node_cluster_size(copy->target->node) <= copy->block_size;
 }
 
 BlockCopy *block_copy_new(const BlockCopyOptions *options)
@@ -47,9 +45,13 @@ BlockCopy *block_copy_new(const BlockCopyOptions *options)
     copy->unit = options->by_blocks ? copy->block_size : copy->cluster_size;
     copy->break_guest_write = options->break_guest_write;
     copy->timeout_ns = options->timeout_ns;
+    copy->job_id = g_strdup(options->job_id);
+    copy->target_threshold = options->target_threshold;
     if (block_graph_is_below(copy->target->node, copy->source->node)) {
         copy->target_flags = BLOCK_SERIALISING;
     }
+    copy->takes_single_blocks =
+        block_node_cluster_size(copy->target->node) <= copy->block_size;
     make_sets(copy);
     if (staged) {
         make_staging(copy, options);
@@ -81,6 +83,7 @@ void block_copy_free(BlockCopy *copy)
     sparse_bitmap_free(copy->zeroes);
     sparse_bitmap_free(copy->lost);
     sparse_bitmap_free(copy->access);
+    g_free(copy->job_id);
     g_free(copy);
 }
 
@@ -88,6 +91,7 @@ void block_copy_select_all(BlockCopy *copy)
 {
     sparse_bitmap_set_all(copy->pending);
     sparse_bitmap_set_all(copy->access);
+    copy->selected = sparse_bitmap_count(copy->access);
 }
 
 static void select_units(BlockCopy *copy, int64_t offset, int64_t bytes)
@@ -115,6 +119,7 @@ bool block_copy_select_dirty(BlockCopy *copy, const DirtyBitmap *bitmap, GError 
          at = start + bytes) {
         select_units(copy, start, bytes);
     }
+    copy->selected = sparse_bitmap_count(copy->access);
     return true;
 }
 
@@ -169,30 +174,13 @@ bool block_copy_is_staged(const BlockCopy *copy)
     return copy->staging != NULL;
 }
 
-BlockCopyUse block_copy_use(const BlockCopy *copy)
-{
-    BlockCopyUse use = { 0 };
-
-    if (copy->staging) {
-        use.staged = copy->staged_bytes;
-        use.staging_used = staging_used(copy->staging) * copy->block_size;
-        use.staging_size = staging_capacity(copy->staging) * copy->block_size;
-    }
-    if (copy->spill) {
-        use.spill_used = spill_used(copy->spill);
-        use.spill_size = spill_limit(copy->spill);
-        use.spill_error = copy->spill_error;
-    }
-    return use;
-}
-
 void block_copy_stop(BlockCopy *copy, int error)
 {
     if (copy->off) {
         return;
     }
-    copy->off = true;
     copy->error = error;
+    copy->off = true;
     if (copy->staging) {
         staging_stop(copy->staging);
     }
@@ -260,20 +248,30 @@ static uint64_t room_waits(const BlockCopy *copy)
 
 BlockCopyGuest block_copy_guest_begin(BlockCopy *copy, bool is_read)
 {
-    BlockCopyGuest guest = { 0 };
+    BlockCopyGuest guest = { .counts = !(is_read && copy_readers_give_way(copy)) };
 
-    if (copy->pace && !(is_read && copy_readers_give_way(copy))) {
-        guest = (BlockCopyGuest){ loop_now_ns(), room_waits(copy) };
-        pace_guest_begin(copy->pace, guest.began);
+    if (guest.counts) {
+        guest.began = loop_now_ns();
+        guest.room_waits = room_waits(copy);
+        if (copy->pace) {
+            pace_guest_begin(copy->pace, guest.began);
+        }
     }
     return guest;
 }
 
 void block_copy_guest_end(BlockCopy *copy, const BlockCopyGuest *guest)
 {
-    if (copy->pace && guest->began) {
-        pace_guest_end(copy->pace, loop_now_ns(), guest->began,
-                       room_waits(copy) == guest->room_waits);
+    int64_t now;
+
+    if (!guest->counts) {
+        return;
+    }
+    now = loop_now_ns();
+    meter_add(&copy->guest_requests, now, 1);
+    if (copy->pace) {
+        pace_guest_end(copy->pace, now, guest->began, room_waits(copy) == guest->room_waits);
+        copy->slowed_ns = pace_added_ns(copy->pace, now);
     }
 }
 

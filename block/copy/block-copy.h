@@ -44,6 +44,8 @@ typedef struct BlockCopyOptions {
     size_t staging_bytes;   /* STAGED: at least BLOCK_COPY_MIN_STAGING; 0: 64 MiB */
     int64_t room_limit_ns;  /* … how long a guest write waits for room; 0: 15 seconds */
     bool by_blocks;         /* select and discard blocks, rather than whole clusters */
+    const char *job_id;     /* whose copy it is, for events; NULL: the filter's own */
+    int64_t target_threshold; /* bytes in the target that are told by an event; 0: none are */
 } BlockCopyOptions;
 
 /* Nothing is selected yet.  Loop 0, graph drained or not in use. */
@@ -81,6 +83,7 @@ G_GNUC_WARN_UNUSED_RESULT int co_block_copy_save(BlockCopy *copy, int64_t offset
  * how long they take, and gives way.
  */
 typedef struct BlockCopyGuest {
+    bool counts; /* it is the guest's, and not a client's of the view */
     int64_t began;
     uint64_t room_waits;
 } BlockCopyGuest;
@@ -100,11 +103,16 @@ bool block_copy_is_staged(const BlockCopy *copy);
 /* What is in use of what there is, bytes.  Any thread. */
 typedef struct BlockCopyUse {
     int64_t staging_used, staging_size;
-    int64_t staged; /* all that was ever saved there */
     int64_t spill_used, spill_size;
     int spill_error;
 } BlockCopyUse;
 BlockCopyUse block_copy_use(const BlockCopy *copy);
+
+/* All figures, for queries; the caller's.  Any thread, as long as the copy is there. */
+XCopyInfo *block_copy_info(const BlockCopy *copy);
+
+/* Is something in memory still on its way to the target?  Any thread. */
+bool block_copy_is_moving(const BlockCopy *copy);
 
 /*
  * Turns the copy off: no more saves, and all who wait go ahead; @error (-errno) is what the copy

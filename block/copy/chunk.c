@@ -204,6 +204,14 @@ static bool needs_source(const Chunk *chunk)
                                   copy_end_block(copy, chunk->offset, chunk->bytes), &block);
 }
 
+static int co_read_source(Chunk *chunk)
+{
+    struct iovec iov = { chunk->buf, chunk->bytes };
+    IoSlice data = io_slice(&iov, 1);
+
+    return co_block_read(chunk->copy->source, chunk->offset, &data, BLOCK_BACKGROUND);
+}
+
 static int co_read(Chunk *chunk)
 {
     BlockCopy *copy = chunk->copy;
@@ -216,7 +224,7 @@ static int co_read(Chunk *chunk)
     if (needs_source(chunk)) {
         /* At a second try the buffer may have fetched blocks, which this overwrites. */
         g_clear_pointer(&chunk->fetched, sparse_bitmap_free);
-        ret = co_block_read_buf(copy->source, chunk->offset, chunk->buf, chunk->bytes);
+        ret = co_read_source(chunk);
     }
     return ret < 0 ? ret : co_chunk_fetch(chunk);
 }

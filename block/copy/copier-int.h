@@ -5,7 +5,6 @@
 
 #include "block/copy/chunk.h"
 #include "block/copy/copier.h"
-#include "util/meter.h"
 
 /*
  * Buffers of chunks in flight together, and one of them: more than this only costs cache.  With a
@@ -23,8 +22,6 @@ struct Copier {
     SparseBitmap *left; /* what no chunk was made for yet */
     int64_t chunk_max, chunk_usual; /* bytes: with a rate limit, and without */
     Pace pace;
-    _Atomic int64_t added_ns; /* what the pace says */
-    Meter meter;
     int64_t copying_bytes; /* of data chunks in flight */
 
     /* What block status said last, from the next unit that is to be copied on. */

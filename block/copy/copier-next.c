@@ -21,7 +21,7 @@ static void leave_out(Copier *c, int64_t offset, int64_t bytes)
     uint64_t first = copy_first_block(copy, offset);
     uint64_t count = copy_end_block(copy, offset, bytes) - first;
 
-    sparse_bitmap_clear(copy->pending, first, count);
+    copy->left_out += sparse_bitmap_clear(copy->pending, first, count);
     sparse_bitmap_clear(c->left, offset / c->unit, units_covering(bytes, c->unit));
     progress_add_remaining(c->o.progress, -bytes);
 }
@@ -176,7 +176,7 @@ static bool has_worker(const Copier *c)
 /* Staging above its high mark needs the copier more than the guest needs it to be slow. */
 static bool pace_allows(Copier *c)
 {
-    return pace_may_read(&c->pace, loop_now_ns(), &c->pace_wake) || is_pressed(c);
+    return pace_may_read(&c->pace, loop_now_ns(), c->unit, &c->pace_wake) || is_pressed(c);
 }
 
 /* Bytes of a chunk that is not limited by the job's speed. */
@@ -184,7 +184,7 @@ static int64_t usual_chunk(const Copier *c)
 {
     int64_t left = MAX(c->unit, align_down(COPIER_BYTES - c->copying_bytes, c->unit));
 
-    return MIN(left, pace_read_size(&c->pace, c->chunk_usual));
+    return MIN(left, pace_read_size(&c->pace, c->unit, c->chunk_usual));
 }
 
 static Chunk *next_copy(Copier *c)

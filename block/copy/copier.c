@@ -38,7 +38,7 @@ Copier *copier_new(const CopierOptions *options)
         c->chunk_max = MAX(c->unit, MIN(c->chunk_max, align_down(options->max_chunk, c->unit)));
     }
     c->chunk_usual = MIN(c->chunk_max, MAX(c->unit, CHUNK_BYTES));
-    pace_init(&c->pace, &pace_of_copier, c->unit, COPIER_BYTES,
+    pace_init(&c->pace, &pace_of_copier, MAX(COPIER_BYTES, c->unit),
               options->least_speed ? options->least_speed : COPIER_LEAST_SPEED, loop_now_ns());
     c->wake_time = INT64_MAX;
     fill_left(c);
@@ -77,32 +77,16 @@ bool copier_staging_empty(const Copier *c)
     return !c->copy->staging || sparse_bitmap_count(staging_held(c->copy->staging)) == 0;
 }
 
-static bool spill_is_empty(const Copier *c)
-{
-    const BlockCopy *copy = c->copy;
-
-    return !copy->spill || (!copy->spilling && sparse_bitmap_count(spill_held(copy->spill)) == 0);
-}
-
 bool copier_done(const Copier *c)
 {
     return !copier_in_flight(c) && g_queue_is_empty((GQueue *)&c->failed) && !c->copy->saves &&
-           sparse_bitmap_count(c->left) == 0 && copier_staging_empty(c) && spill_is_empty(c);
+           sparse_bitmap_count(c->left) == 0 && copier_staging_empty(c) &&
+           !copy_spill_in_use(c->copy);
 }
 
 bool copier_wanted(const Copier *c)
 {
     return c->copy->staging && !c->copy->off && !c->error && staging_wanted(c->copy->staging);
-}
-
-int64_t copier_rate(const Copier *c)
-{
-    return meter_rate(&c->meter, loop_now_ns());
-}
-
-int64_t copier_added_ns(const Copier *c)
-{
-    return c->added_ns;
 }
 
 void copier_set_paused(Copier *c, bool paused)
@@ -187,7 +171,7 @@ static int co_take(Copier *c, Chunk *chunk)
     if (chunk->kind != CHUNK_DATA) {
         return co_chunk_take(chunk);
     }
-    pace_chunk_begin(&c->pace, chunk->bytes);
+    pace_read_begin(&c->pace, chunk->bytes);
     ret = co_chunk_take(chunk);
     pace_read_end(&c->pace, loop_now_ns(), began, chunk->bytes);
     copier_pump(c);
@@ -206,7 +190,6 @@ static int co_copy(Copier *c, Chunk *chunk)
     }
     if (chunk->kind == CHUNK_DATA) {
         c->copying_bytes -= chunk->bytes;
-        pace_chunk_end(&c->pace);
     }
     return ret;
 }
@@ -224,8 +207,7 @@ static void co_work(void *opaque)
     } else {
         co_discard_source(c, chunk);
         progress_advance(c->o.progress, chunk->moved);
-        meter_add(&c->meter, loop_now_ns(), chunk->moved);
-        c->added_ns = pace_added_ns(&c->pace, loop_now_ns());
+        meter_add(&c->copy->moved, loop_now_ns(), chunk->moved);
         chunk_free(chunk);
     }
     g_free(work);

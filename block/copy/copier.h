@@ -56,10 +56,6 @@ bool copier_done(const Copier *c);
 unsigned copier_in_flight(const Copier *c);
 unsigned copier_copying(const Copier *c);
 
-/* Bytes a second of late, and what a request of the guest takes longer, ns.  Any thread. */
-int64_t copier_rate(const Copier *c);
-int64_t copier_added_ns(const Copier *c);
-
 /* Is a guest write waiting for the copier to make room?  (Then it must go on, drained or not.) */
 bool copier_wanted(const Copier *c);
 

@@ -10,6 +10,7 @@
 #include "block/copy/pace.h"
 #include "block/copy/spill.h"
 #include "block/copy/staging.h"
+#include "util/meter.h"
 #include "util/range.h"
 
 #define COPY_MIN_BLOCK 4096
@@ -63,26 +64,41 @@ struct BlockCopy {
     bool spilling;
     _Atomic int spill_error; /* the first one; nothing is spilled after it */
     unsigned target_flags; /* BLOCK_SERIALISING where others may be reading the target */
+    int64_t freed;         /* bytes discarded in the target, which may not be told of yet */
     CopyFront *front;      /* shows what is staged to readers of the target; or NULL */
     bool break_guest_write;
     int64_t timeout_ns;
 
-    bool off;
-    int error, lost_error;
+    _Atomic bool off;
+    _Atomic int error; /* of why it is off */
+    int lost_error;
     Save *saves; /* in flight */
     Transit *transits;
     CoQueue transit_stops; /* one of them is there, or has failed */
     CopyBuffer *buffers;
     unsigned n_buffers;
     size_t buffer_bytes; /* of all that were handed out or are kept */
-    _Atomic int64_t saved_bytes;
-    _Atomic int64_t staged_bytes; /* that saves have put into staging so far */
+    _Atomic int64_t saved_bytes; /* that have reached the target */
     BlockCopyNotifyFn *notify;
     void *notify_opaque;
     Pace *pace; /* the copier's, or of readers; NULL: nobody gives way */
     Pace reader_pace;     /* reader-pace.c: */
     CoMutex reader_turn;  /* whose turn it is to begin */
     CoQueue reader_ended; /* a read of the source did */
+
+    /* For figures and events (tell.c). */
+    char *job_id;              /* NULL: there is no job */
+    uint64_t selected;         /* blocks */
+    _Atomic uint64_t left_out; /* … that nobody copies after all */
+    _Atomic int64_t kept_bytes; /* saved, wherever they are now */
+    Meter moved;               /* bytes that were copied or read by clients */
+    Meter guest_requests;
+    Meter guest_waits;         /* for saves, ns */
+    _Atomic int64_t slowed_ns; /* a request of the guest, by what is read beside it */
+    int64_t target_threshold;  /* bytes; 0: there is none */
+    bool staging_is_high, target_is_high; /* an event told so */
+    int64_t staging_told_at;
+    unsigned spill_told;       /* bits of XBackupSpillReason */
 };
 
 static inline uint64_t copy_n_blocks(const BlockCopy *copy)
@@ -138,6 +154,17 @@ void copy_wake_savers(BlockCopy *copy);
 void copy_spill_pump(BlockCopy *copy);
 bool copy_spill_has_room(const BlockCopy *copy);
 
+/* Bytes that are in the target, or on their way to it.  Any thread. */
+int64_t copy_in_target(const BlockCopy *copy);
+
+/* Sends events, if there is news: when staging or the target filled, when the copy was told. */
+void copy_tell_staging(BlockCopy *copy);
+void copy_tell_target(BlockCopy *copy);
+void copy_tell_spill(BlockCopy *copy);
+
+/* Is something in the spill file, or on its way there? */
+bool copy_spill_in_use(const BlockCopy *copy);
+
 /* From now on clients that read the view give way to the guest.  Not with a copier. */
 void copy_pace_readers(BlockCopy *copy);
 bool copy_readers_give_way(const BlockCopy *copy);
@@ -155,11 +182,20 @@ void co_copy_wait_transits(BlockCopy *copy, int64_t offset, int64_t bytes);
 const CopyPart *copy_transit_find(const BlockCopy *copy, int64_t offset);
 
 /*
- * Overlays what is not pending any more on what was read of the source; blocks in the target are
- * left for the caller, in @later (a bit each, from the first on; or NULL).  Does not yield.
+ * Overlays what is not pending any more on what was read of the source; blocks in the target and
+ * in the spill file are left for the caller, in @later (a bit each, from the first on; NULL: they
+ * are not wanted).  Does not yield.
  */
 G_GNUC_WARN_UNUSED_RESULT int copy_overlay(BlockCopy *copy, int64_t offset, const IoSlice *data,
                                            SparseBitmap *later);
+
+/*
+ * For a reader of the target whom no chunk's write overtakes: overlays what was left in @later, but
+ * for what it has read from the target itself.
+ */
+G_GNUC_WARN_UNUSED_RESULT int co_copy_overlay_later(BlockCopy *copy, int64_t offset,
+                                                    const IoSlice *data,
+                                                    const SparseBitmap *later);
 
 /*
  * Cuts *bytes to a run of blocks whose old bytes are in the same place.  True: that is none of the

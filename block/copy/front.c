@@ -42,20 +42,35 @@ static int co_before_request(BlockHook *hook, BlockReq *req)
     return 0;
 }
 
-static int after_request(BlockHook *hook, BlockReq *req, const IoSlice *data, int ret)
+/*
+ * What is in the spill file is read in a second step: its blocks stay there or in memory until this
+ * request ends, since they go to the target by serialising writes.
+ */
+static int co_overlay(BlockCopy *copy, int64_t offset, const IoSlice *data)
+{
+    uint64_t n = copy_end_block(copy, offset, data->len) - copy_first_block(copy, offset);
+    g_autoptr(SparseBitmap) later = copy_spill_in_use(copy) ? sparse_bitmap_new(n) : NULL;
+    int ret = copy_overlay(copy, offset, data, later);
+
+    return ret < 0 || !later ? ret : co_copy_overlay_later(copy, offset, data, later);
+}
+
+static int co_after_request(BlockHook *hook, BlockReq *req, const IoSlice *data, int ret)
 {
     BlockCopy *copy = front_of(hook)->copy;
     int64_t bytes = copy_clip(copy, req->offset, req->bytes);
     IoSlice part;
 
-    if (req->type == BLOCK_REQ_READ) {
-        copy_reader_end(copy, front_of(hook)->began, req->bytes);
-    }
-    if (ret < 0 || req->type != BLOCK_REQ_READ || bytes == 0) {
+    if (req->type != BLOCK_REQ_READ) {
         return ret;
     }
+    copy_reader_end(copy, front_of(hook)->began, req->bytes);
+    if (ret < 0 || bytes == 0) {
+        return ret;
+    }
+    meter_add(&copy->moved, loop_now_ns(), bytes);
     part = io_slice_sub(data, 0, bytes);
-    return is_broken(copy) ? -EIO : copy_overlay(copy, req->offset, &part, NULL);
+    return is_broken(copy) ? -EIO : co_overlay(copy, req->offset, &part);
 }
 
 static bool before_status(BlockHook *hook, int64_t offset, int64_t *bytes, BlockStatus *status,
@@ -83,7 +98,7 @@ void block_copy_show_in_target(BlockCopy *copy)
     g_assert(block_copy_is_staged(copy) && !copy->front);
     front->hook = (BlockHook){
         .co_before = co_before_request,
-        .co_after = after_request,
+        .co_after = co_after_request,
         .status_before = before_status,
         .status_after = after_status,
     };

@@ -41,6 +41,9 @@ static Place place_of(const BlockCopy *copy, uint64_t block)
     return copy_transit_find(copy, copy_block_offset(copy, block)) ? PLACE_TRANSIT : PLACE_TARGET;
 }
 
+/* So much of a scratch image may be free without its file being told of it. */
+#define FREED_BYTES ((int64_t)64 << 20)
+
 /* Where block states are compared one by one, at most so many are at a time. */
 #define MAX_COMPARED 1024
 
@@ -187,24 +190,88 @@ int copy_overlay(BlockCopy *copy, int64_t offset, const IoSlice *data, SparseBit
     return ret;
 }
 
+/* How many bytes from @offset on, at most @bytes, are read at once, and where. */
+static int64_t next_piece(const BlockCopy *copy, int64_t offset, int64_t bytes, Place *place)
+{
+    bytes = same_place(copy, offset, bytes, place);
+    switch (*place) {
+    case PLACE_STAGING:
+    case PLACE_TRANSIT:
+        return MIN(bytes, copy->block_size - offset % copy->block_size);
+    case PLACE_SPILL:
+        return spilled_run(copy, offset, bytes);
+    case PLACE_SOURCE:
+        return copy_reader_piece(copy, bytes);
+    default:
+        return bytes;
+    }
+}
+
+/* The next run of @later from @from on, of what begins at @offset: @data is cut to its bytes. */
+static bool next_later(const BlockCopy *copy, int64_t offset, const SparseBitmap *later,
+                       uint64_t *from, int64_t *start, IoSlice *data)
+{
+    uint64_t first = copy_first_block(copy, offset), run, count;
+    int64_t end = offset + (int64_t)data->len;
+
+    if (!sparse_bitmap_next_run(later, *from, UINT64_MAX, &run, &count)) {
+        return false;
+    }
+    *from = run + count;
+    *start = MAX(offset, copy_block_offset(copy, first + run));
+    end = MIN(end, copy_block_offset(copy, first + run + count));
+    *data = part_of(data, offset, *start, end - *start);
+    return true;
+}
+
+/* What is in the target was read there. */
+static int co_overlay_run(BlockCopy *copy, int64_t offset, const IoSlice *data)
+{
+    int64_t bytes;
+    int ret = 0;
+
+    for (size_t done = 0; done < data->len && ret == 0; done += bytes) {
+        Place place;
+        IoSlice part;
+
+        bytes = next_piece(copy, offset + done, data->len - done, &place);
+        part = io_slice_sub(data, done, bytes);
+        if (place != PLACE_TARGET) {
+            ret = co_read_place(copy, place, offset + done, &part);
+        }
+    }
+    return ret;
+}
+
+int co_copy_overlay_later(BlockCopy *copy, int64_t offset, const IoSlice *data,
+                          const SparseBitmap *later)
+{
+    IoSlice part = *data;
+    uint64_t from = 0;
+    int64_t start;
+    int ret = 0;
+
+    while (ret == 0 && next_later(copy, offset, later, &from, &start, &part)) {
+        ret = co_overlay_run(copy, start, &part);
+        part = *data;
+    }
+    return ret;
+}
+
 static int co_read_blocks(BlockCopy *copy, int64_t offset, const IoSlice *data);
 
 /* Reads the blocks of @later from where they are now; none of them is pending any more. */
 static int co_read_later(BlockCopy *copy, int64_t offset, const IoSlice *data,
                          const SparseBitmap *later)
 {
-    uint64_t first = copy_first_block(copy, offset), run, count;
+    IoSlice part = *data;
+    uint64_t from = 0;
+    int64_t start;
     int ret = 0;
 
-    for (uint64_t at = 0;
-         ret == 0 && sparse_bitmap_next_run(later, at, UINT64_MAX, &run, &count);
-         at = run + count) {
-        int64_t start = MAX(offset, copy_block_offset(copy, first + run));
-        int64_t end = MIN(offset + (int64_t)data->len,
-                          copy_block_offset(copy, first + run + count));
-        IoSlice part = part_of(data, offset, start, end - start);
-
+    while (ret == 0 && next_later(copy, offset, later, &from, &start, &part)) {
         ret = co_read_blocks(copy, start, &part);
+        part = *data;
     }
     return ret;
 }
@@ -214,7 +281,7 @@ static int co_read_source(BlockCopy *copy, int64_t offset, const IoSlice *data)
     uint64_t n = copy_end_block(copy, offset, data->len) - copy_first_block(copy, offset);
     g_autoptr(SparseBitmap) later = sparse_bitmap_new(n);
     int64_t began = co_copy_reader_begin(copy, data->len);
-    int ret = co_block_read(copy->source, offset, data, 0);
+    int ret = co_block_read(copy->source, offset, data, BLOCK_BACKGROUND);
 
     copy_reader_end(copy, began, data->len);
     if (ret == 0) {
@@ -232,14 +299,7 @@ static int co_read_blocks(BlockCopy *copy, int64_t offset, const IoSlice *data)
         Place place;
         IoSlice part;
 
-        bytes = same_place(copy, offset + done, data->len - done, &place);
-        if (place == PLACE_STAGING || place == PLACE_TRANSIT) {
-            bytes = MIN(bytes, copy->block_size - (offset + (int64_t)done) % copy->block_size);
-        } else if (place == PLACE_SPILL) {
-            bytes = spilled_run(copy, offset + done, bytes);
-        } else if (place == PLACE_SOURCE) {
-            bytes = copy_reader_piece(copy, bytes);
-        }
+        bytes = next_piece(copy, offset + done, data->len - done, &place);
         part = io_slice_sub(data, done, bytes);
         ret = place == PLACE_SOURCE ? co_read_source(copy, offset + done, &part)
                                     : co_read_place(copy, place, offset + done, &part);
@@ -251,6 +311,7 @@ int co_block_copy_frozen_read(BlockCopy *copy, int64_t offset, const IoSlice *da
 {
     int ret = may_read(copy, offset, data->len) ? co_read_blocks(copy, offset, data) : -EACCES;
 
+    meter_add(&copy->moved, loop_now_ns(), ret == 0 ? data->len : 0);
     /* The copy may have failed, or the range have been discarded, while we read. */
     return ret == 0 && !may_read(copy, offset, data->len) ? -EACCES : ret;
 }
@@ -359,15 +420,38 @@ static int co_free_target(BlockCopy *copy, int64_t start, int64_t end)
     return co_block_discard(copy->target, start, end - start);
 }
 
+/*
+ * An image format gives up space at a flush, not before, and a scratch has nobody else who flushes.
+ * @blocks were there: as many clusters, at the most.
+ */
+static void co_let_go(BlockCopy *copy, int64_t blocks, int64_t bytes)
+{
+    if (copy->takes_single_blocks) {
+        return;
+    }
+    copy->freed += MIN(blocks * copy->cluster_size, align_up(bytes, copy->cluster_size));
+    if (copy->freed >= FREED_BYTES || (copy->freed && !sparse_bitmap_count(copy->access))) {
+        copy->freed = 0;
+        (void)!co_block_copy_flush(copy); /* as the discard, it is advice */
+    }
+}
+
 int co_block_copy_frozen_discard(BlockCopy *copy, int64_t offset, int64_t bytes)
 {
     int64_t start = align_up(offset, copy->unit);
     int64_t end = whole_units_end(copy, offset + bytes);
     uint64_t first = copy_first_block(copy, start);
+    int64_t before = copy_in_target(copy), gone;
+    int ret;
 
     if (start >= end) {
         return 0;
     }
     forget(copy, first, copy_end_block(copy, start, end - start) - first);
-    return co_free_target(copy, start, end);
+    gone = before - copy_in_target(copy);
+    ret = co_free_target(copy, start, end);
+    if (ret == 0) {
+        co_let_go(copy, gone / copy->block_size, end - start);
+    }
+    return ret;
 }

@@ -9,8 +9,8 @@
 #include "block/user.h"
 
 /*
- * Chunks in flight.  While staging is rather empty they are few: then neighbours come together, and
- * the guest has the disk.
+ * Chunks in flight.  While nobody needs room they are few: then neighbours come together, and the
+ * guest has the disk, unless there is none any more.
  */
 #define FEW_LEAVES 4
 #define MAX_LEAVES 16
@@ -37,15 +37,26 @@ typedef struct Leave {
 
 static void pump(Leaver *l);
 
-static bool staging_empty(const Leaver *l)
+/* Nothing is left to be moved to the target, but for zeroes. */
+static bool is_empty(const Leaver *l)
 {
-    return sparse_bitmap_count(staging_held(l->copy->staging)) == 0;
+    return sparse_bitmap_count(staging_held(l->copy->staging)) == 0 &&
+           !copy_spill_in_use(l->copy);
 }
 
 /* Is a guest write waiting for room?  Then the leaver must go on, drained or not. */
 static bool is_wanted(const Leaver *l)
 {
     return !l->copy->off && !l->error && staging_wanted(l->copy->staging);
+}
+
+/* Is room in staging needed, which only the target can give? */
+static bool has_pressure(const Leaver *l)
+{
+    const Staging *s = l->copy->staging;
+
+    return l->finishing ||
+           (staging_used(s) > staging_capacity(s) / 4 && !copy_spill_has_room(l->copy));
 }
 
 static void fail(Leaver *l, int error)
@@ -64,12 +75,23 @@ static void tell(Leaver *l)
 
 /* --- one chunk --- */
 
+/* Old bytes that nobody's room depends on are read as for a client: when the guest lets us. */
+static int co_take(Leaver *l, Chunk *chunk)
+{
+    bool waits = !has_pressure(l) && chunk->kind == CHUNK_DATA;
+    int64_t began = waits ? co_copy_reader_begin(l->copy, chunk->bytes) : 0;
+    int ret = co_chunk_take(chunk);
+
+    copy_reader_end(l->copy, began, chunk->bytes);
+    return ret;
+}
+
 static void co_leave(void *opaque)
 {
     Leave *leave = opaque;
     Leaver *l = leave->leaver;
     Chunk *chunk = leave->chunk;
-    int ret = co_chunk_take(chunk);
+    int ret = co_take(l, chunk);
 
     if (ret == 0) {
         ret = co_chunk_write(chunk, 0);
@@ -78,6 +100,7 @@ static void co_leave(void *opaque)
         fail(l, ret);
     } else {
         l->copy->saved_bytes += chunk->moved;
+        copy_tell_target(l->copy);
     }
     if (chunk->kind == CHUNK_DATA) {
         sparse_bitmap_clear(l->busy, chunk->offset / l->unit, 1);
@@ -101,20 +124,19 @@ static void start(Leaver *l, Chunk *chunk)
 
 static bool may_start(const Leaver *l)
 {
-    const Staging *s = l->copy->staging;
-    unsigned max = l->finishing || staging_used(s) > staging_capacity(s) / 4 ? MAX_LEAVES
-                                                                             : FEW_LEAVES;
+    bool has_guest = l->copy->owner->parents->len > 0;
+    unsigned max = has_pressure(l) || !has_guest ? MAX_LEAVES : FEW_LEAVES;
 
     return !l->error && l->leaving < max && (!l->copy->off || l->finishing) &&
            (!l->drained || is_wanted(l));
 }
 
-/* The first unit from @from on that has something staged and is not in flight. */
-static bool find_unit(const Leaver *l, int64_t from, uint64_t *unit)
+/* The first unit from @from on of which something is held there, and which is not in flight. */
+static bool find_held(const Leaver *l, const SparseBitmap *held, int64_t from, uint64_t *unit)
 {
     uint64_t at = copy_first_block(l->copy, from), block;
 
-    while (sparse_bitmap_next_set(staging_held(l->copy->staging), at, UINT64_MAX, &block)) {
+    while (sparse_bitmap_next_set(held, at, UINT64_MAX, &block)) {
         *unit = copy_block_offset(l->copy, block) / l->unit;
         if (!sparse_bitmap_get(l->busy, *unit)) {
             return true;
@@ -124,13 +146,24 @@ static bool find_unit(const Leaver *l, int64_t from, uint64_t *unit)
     return false;
 }
 
-/* As the background copier's: it takes what is pending then, and what is staged. */
+/* Round and round the disk; first what is in memory. */
+static bool find_unit(const Leaver *l, uint64_t *unit)
+{
+    const SparseBitmap *staged = staging_held(l->copy->staging);
+    const SparseBitmap *spilled = l->copy->spill ? spill_held(l->copy->spill) : NULL;
+
+    return find_held(l, staged, l->leave_from, unit) || find_held(l, staged, 0, unit) ||
+           (spilled && (find_held(l, spilled, l->leave_from, unit) ||
+                        find_held(l, spilled, 0, unit)));
+}
+
+/* As the background copier's: it takes what is pending then, and what was saved. */
 static Chunk *next_unit(Leaver *l)
 {
     uint64_t unit;
     int64_t offset, bytes;
 
-    if (!find_unit(l, l->leave_from, &unit) && !find_unit(l, 0, &unit)) {
+    if (!find_unit(l, &unit)) {
         return NULL;
     }
     offset = unit * l->unit;
@@ -157,9 +190,8 @@ static Chunk *next_chunk(Leaver *l)
     if (!may_start(l)) {
         return NULL;
     }
-    if (!staging_empty(l)) {
-        /* Once the copy is off, what is pending need not be old any more. */
-        chunk = l->unit && !l->finishing ? next_unit(l) : next_blocks(l);
+    if (!is_empty(l)) {
+        chunk = l->unit ? next_unit(l) : next_blocks(l);
     } else if (l->finishing && sparse_bitmap_count(l->copy->zeroes)) {
         chunk = chunk_new_leave_zeroes(l->copy);
     }
@@ -258,16 +290,19 @@ void leaver_set_notify(Leaver *l, BlockCopyNotifyFn *fn, void *opaque)
     l->notify_opaque = opaque;
 }
 
+/* The copy is off: what is pending need not be old any more, and shall not be moved. */
 void leaver_finish(Leaver *l)
 {
     l->finishing = true;
+    l->copy->left_out +=
+        sparse_bitmap_clear(l->copy->pending, 0, sparse_bitmap_size(l->copy->pending));
     pump(l);
 }
 
 bool leaver_done(const Leaver *l)
 {
     return !l->leaving && !l->copy->saves &&
-           (l->error || (staging_empty(l) && !sparse_bitmap_count(l->copy->zeroes)));
+           (l->error || (is_empty(l) && !sparse_bitmap_count(l->copy->zeroes)));
 }
 
 int leaver_error(const Leaver *l)

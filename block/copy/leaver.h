@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The leaver: moves what a copy has staged to its target, where no background copier does.
+ * The leaver: moves what a copy has saved to its target, where no background copier does.
  *
- * It works in chunks (chunk.h), several in flight, as long as there is something staged.
+ * It works in chunks (chunk.h), several in flight, as long as there is something in staging or in
+ * the spill file.  While these have room it takes its turn with the clients that read the view, and
+ * gives way to the guest with them.
  * Blocks that were saved as zeroes take no room: they stay marks until the end.  An error of the
  * target, or old bytes that were lost, break the copy (I5): there is nobody to ask.
  *
@@ -24,7 +26,7 @@ typedef struct Leaver Leaver;
 Leaver *leaver_new(BlockCopy *copy, BlockNode *owner, bool whole_clusters);
 
 /*
- * Moves what is still staged, unless the copy has failed, and frees the leaver.  No guest is left.
+ * Moves what is still there, unless the copy has failed, and frees the leaver.  No guest is left.
  * Called on the loop of the graph, comes back on loop 0; control lock.  NULL is accepted.
  */
 void co_leaver_free(Leaver *l);
@@ -33,7 +35,7 @@ void co_leaver_free(Leaver *l);
 void leaver_set_notify(Leaver *l, BlockCopyNotifyFn *fn, void *opaque);
 
 /*
- * The end of a copy that was turned off by its user and has not failed: what was staged until then
+ * The end of a copy that was turned off by its user and has not failed: what was saved until then
  * is moved, zeroes too, and nothing more.  Done when nothing is left, or it has failed.
  */
 void leaver_finish(Leaver *l);

@@ -9,46 +9,51 @@
 /* While the guest is idle the window doubles in each of these. */
 #define IDLE_STEP_NS (2 * MS)
 
-/*
- * The guest's requests shall take no more than this, in per cent of what they take in the quiet,
- * and a little more where the guest has none in flight for most of the time: it would not get more
- * done if they were faster.
- */
-#define TOO_SLOW 160
-#define FAST_ENOUGH 140
+/* The guest's requests may take so much longer where it has none in flight for most of the time. */
 #define SLACK_NS (300000)
 /* A step is judged by so many requests, in at least and at most so long. */
 #define STEP_SAMPLES 32
 #define STEP_NS (10 * MS)
 #define STEP_MAX_NS (200 * MS)
 
-/* The quiet lasts for so many requests, at the most. */
+/* The quiet lasts for so many requests, but no shorter than others on this host need. */
 #define QUIET_SAMPLES 16
-/* Between two quiets, in multiples of how long the last one took. */
-#define RUNNING_PER_QUIET 15
+#define QUIET_MIN_NS (4 * MS)
+/* From one quiet to the next, in multiples of how long the last one took. */
+#define PERIOD_PER_QUIET 16
+
+/* The window where the guest comes back; it is never less than a part of that. */
+#define FIRST_WINDOW (INT64_C(64) << 10)
+#define LEAST_WINDOW (FIRST_WINDOW / 16)
+
+/* The periods are multiples of one another: quiets meet. */
+#define PERIOD_NS (256 * MS)
 
 const PaceRules pace_of_copier = {
+    .too_slow = 160,
+    .fast_enough = 140,
     .idle_ns = 500 * MS,
-    .stopping_ns = 10 * MS,
+    .stopping_ns = 8 * MS,
     .quiet_ns = 50 * MS,
     .quiet_for_one_ns = 500 * MS,
-    .running_ns = 250 * MS,
+    .period_ns = PERIOD_NS,
 };
 
 const PaceRules pace_of_readers = {
+    .too_slow = 180,
+    .fast_enough = 155,
     .idle_ns = 20 * MS,
-    .stopping_ns = 5 * MS,
+    .stopping_ns = 8 * MS,
     .quiet_ns = 10 * MS,
     .quiet_for_one_ns = 10 * MS,
-    .running_ns = 500 * MS,
+    .period_ns = 2 * PERIOD_NS,
 };
 
-void pace_init(Pace *p, const PaceRules *rules, int64_t unit, int64_t max, int64_t least_speed,
-               int64_t now)
+void pace_init(Pace *p, const PaceRules *rules, int64_t max, int64_t least_speed, int64_t now)
 {
     *p = (Pace){
         .rules = rules,
-        .unit = unit, .max = MAX(max, unit), .least_speed = MAX(least_speed, 1), .window = unit,
+        .max = MAX(max, FIRST_WINDOW), .least_speed = MAX(least_speed, 1), .window = FIRST_WINDOW,
         .phase = PACE_RUNNING, .phase_start = now, .step_start = now, .last_guest = INT64_MIN,
     };
 }
@@ -82,7 +87,7 @@ static void enter(Pace *p, PacePhase phase, int64_t now)
 
 static void set_window(Pace *p, int64_t window)
 {
-    p->window = CLAMP(window, p->unit / 16, p->max);
+    p->window = CLAMP(window, LEAST_WINDOW, p->max);
 }
 
 /* --- the phases --- */
@@ -92,7 +97,7 @@ static void idle_step(Pace *p, int64_t now)
     if (p->phase != PACE_RUNNING) {
         enter(p, PACE_RUNNING, now);
     } else if (now - p->step_start >= IDLE_STEP_NS) {
-        set_window(p, MAX(p->window, p->unit) * 2);
+        set_window(p, MAX(p->window, FIRST_WINDOW) * 2);
         start_step(p, now);
     }
 }
@@ -112,16 +117,30 @@ static void adapt(Pace *p, int64_t now)
 
     p->loaded_ns = p->sum_ns / p->samples;
     percent = MAX(0, p->loaded_ns - slack) * 100 / p->quiet_ns;
-    if (percent > TOO_SLOW) {
-        set_window(p, p->window * MAX(50, FAST_ENOUGH * 100 / percent) / 100);
-    } else if (percent < FAST_ENOUGH) {
+    if (percent > p->rules->too_slow) {
+        set_window(p, p->window * MAX(50, p->rules->fast_enough * 100 / percent) / 100);
+    } else if (percent < p->rules->fast_enough) {
         set_window(p, p->window + p->window / 5 + 1);
     }
 }
 
+/*
+ * By the clock, which all copiers on this host have in common: what one of them does would be taken
+ * for the disk's or the processor's nature by another, if they did not hold still together.
+ */
+static int64_t last_tick(const Pace *p, int64_t now)
+{
+    int64_t period = p->rules->period_ns;
+
+    while (period < PERIOD_PER_QUIET * p->quiet_took) {
+        period *= 2;
+    }
+    return now - now % period;
+}
+
 static bool quiet_is_due(const Pace *p, int64_t now)
 {
-    return now - p->phase_start >= MAX(p->rules->running_ns, RUNNING_PER_QUIET * p->quiet_took);
+    return p->phase_start < last_tick(p, now);
 }
 
 /* A quiet that told nothing does not keep the copier from going on, one read at a time. */
@@ -141,7 +160,7 @@ static void quiet_step(Pace *p, int64_t now)
 {
     int64_t took = now - p->phase_start, mean;
 
-    if (p->samples < QUIET_SAMPLES &&
+    if ((p->samples < QUIET_SAMPLES || took < QUIET_MIN_NS) &&
         took < (p->samples ? p->rules->quiet_ns : p->rules->quiet_for_one_ns)) {
         return;
     }
@@ -160,7 +179,7 @@ static void step(Pace *p, int64_t now)
         idle_step(p, now);
         return;
     }
-    if (p->phase == PACE_STOPPING && (!p->busy || now - p->phase_start >= p->rules->stopping_ns)) {
+    if (p->phase == PACE_STOPPING && now - p->phase_start >= p->rules->stopping_ns) {
         enter(p, PACE_QUIET, now);
     }
     if (p->phase == PACE_QUIET) {
@@ -173,16 +192,14 @@ static void step(Pace *p, int64_t now)
 
 /* --- the guest --- */
 
-/* To a full queue: from here on it is asked what it feels, unless it was a moment ago. */
+/* To a full queue: the copier is narrow until the guest was asked, unless it was a moment ago. */
 static void come_back(Pace *p, int64_t now)
 {
-    set_window(p, p->unit);
-    if (!p->quiet_at || now - p->quiet_at > p->rules->running_ns) {
+    set_window(p, FIRST_WINDOW);
+    if (!p->quiet_at || now - p->quiet_at > 2 * p->rules->period_ns) {
         p->quiet_ns = 0;
-        enter(p, PACE_STOPPING, now);
-    } else {
-        enter(p, PACE_RUNNING, now);
     }
+    enter(p, PACE_RUNNING, now);
 }
 
 void pace_guest_begin(Pace *p, int64_t now)
@@ -210,7 +227,7 @@ void pace_guest_end(Pace *p, int64_t now, int64_t began, bool counts)
 
 /* --- the copier --- */
 
-bool pace_may_read(Pace *p, int64_t now, int64_t *wake)
+bool pace_may_read(Pace *p, int64_t now, int64_t bytes, int64_t *wake)
 {
     step(p, now);
     *wake = INT64_MAX;
@@ -219,7 +236,7 @@ bool pace_may_read(Pace *p, int64_t now, int64_t *wake)
         *wake = now + MS;
         return false;
     }
-    if (p->reading && p->reading + p->unit > p->window) {
+    if (p->reading && p->reading + bytes > p->window) {
         return false;
     }
     if (now < p->next_read) {
@@ -229,32 +246,26 @@ bool pace_may_read(Pace *p, int64_t now, int64_t *wake)
     return true;
 }
 
-int64_t pace_read_size(const Pace *p, int64_t usual)
+int64_t pace_read_size(const Pace *p, int64_t unit, int64_t usual)
 {
-    return CLAMP(p->window / p->unit * p->unit, p->unit, MAX(usual, p->unit));
+    return CLAMP(p->window / unit * unit, unit, MAX(usual, unit));
 }
 
-void pace_chunk_begin(Pace *p, int64_t bytes)
+void pace_read_begin(Pace *p, int64_t bytes)
 {
     p->reading += bytes;
-    p->busy++;
 }
 
-/* The pause makes the time of one read that of unit / window reads. */
+/* The pause makes the time of a read that is wider than the window as much longer. */
 void pace_read_end(Pace *p, int64_t now, int64_t began, int64_t bytes)
 {
     int64_t took = now - began, longest = (int64_t)((double)bytes * 1e9 / p->least_speed);
-    double slower = (double)p->unit / p->window;
+    double slower = (double)bytes / p->window;
 
     p->reading -= bytes;
-    if (p->window < p->unit) {
+    if (p->window < bytes) {
         p->next_read = began + MIN((int64_t)(took * slower), MAX(longest, took));
     }
-}
-
-void pace_chunk_end(Pace *p)
-{
-    p->busy--;
 }
 
 int64_t pace_added_ns(const Pace *p, int64_t now)

@@ -15,7 +15,7 @@
 
 void copy_pace_readers(BlockCopy *copy)
 {
-    pace_init(&copy->reader_pace, &pace_of_readers, READER_UNIT, READER_BYTES, READER_LEAST_SPEED,
+    pace_init(&copy->reader_pace, &pace_of_readers, READER_BYTES, READER_LEAST_SPEED,
               loop_now_ns());
     copy->pace = &copy->reader_pace;
 }
@@ -27,8 +27,8 @@ bool copy_readers_give_way(const BlockCopy *copy)
 
 int64_t copy_reader_piece(const BlockCopy *copy, int64_t bytes)
 {
-    return copy_readers_give_way(copy) ? MIN(bytes, pace_read_size(copy->pace, READER_BYTES))
-                                       : bytes;
+    return copy_readers_give_way(copy)
+               ? MIN(bytes, pace_read_size(copy->pace, READER_UNIT, READER_BYTES)) : bytes;
 }
 
 /* First come, first served: only the first looks at the clock. */
@@ -40,13 +40,13 @@ int64_t co_copy_reader_begin(BlockCopy *copy, int64_t bytes)
         return 0;
     }
     co_mutex_lock(&copy->reader_turn);
-    while (!copy->off && !pace_may_read(copy->pace, loop_now_ns(), &wake)) {
+    while (!copy->off && !pace_may_read(copy->pace, loop_now_ns(), bytes, &wake)) {
         bool woken = co_queue_wait_until(&copy->reader_ended, wake);
 
         (void)woken; /* either way it is asked again */
     }
     began = loop_now_ns();
-    pace_chunk_begin(copy->pace, bytes);
+    pace_read_begin(copy->pace, bytes);
     co_mutex_unlock(&copy->reader_turn);
     return began;
 }
@@ -55,7 +55,6 @@ void copy_reader_end(BlockCopy *copy, int64_t began, int64_t bytes)
 {
     if (began) {
         pace_read_end(&copy->reader_pace, loop_now_ns(), began, bytes);
-        pace_chunk_end(&copy->reader_pace);
         co_queue_wake_one(&copy->reader_ended);
     }
 }

@@ -87,15 +87,19 @@ static void save_page(Save *save, uint64_t block, void *page, int ret)
     if (copy->off || !sparse_bitmap_clear(copy->pending, block, 1)) {
         /* Off: nobody waited for us.  Else the copier took it, or it was discarded. */
         staging_page_free(copy->staging, page);
-    } else if (ret < 0) {
+        return;
+    }
+    if (ret < 0) {
         copy_lose(copy, block, ret);
         staging_page_free(copy->staging, page);
-    } else if (buffer_is_zero(page, copy_blocks_bytes(copy, block, 1))) {
+        return;
+    }
+    copy->kept_bytes += copy->block_size;
+    if (buffer_is_zero(page, copy_blocks_bytes(copy, block, 1))) {
         sparse_bitmap_set(copy->zeroes, block, 1);
         staging_page_free(copy->staging, page);
     } else {
         staging_hold(copy->staging, block, page);
-        copy->staged_bytes += copy->block_size;
     }
 }
 
@@ -133,6 +137,7 @@ static int co_save_staged(Save *save)
     g_autofree struct iovec *iov = NULL;
     int ret;
 
+    copy_tell_staging(copy);
     copy_spill_pump(copy);
     ret = co_staging_reserve(copy->staging, save->count);
     if (ret < 0) {
@@ -144,6 +149,7 @@ static int co_save_staged(Save *save)
     for (uint64_t i = 0; i < save->count; i++) {
         save_page(save, save->first + i, iov[i].iov_base, ret);
     }
+    copy_tell_staging(copy);
     copy_spill_pump(copy);
     return 0;
 }
@@ -169,10 +175,11 @@ static int co_save_through(Save *save)
         ret = co_copy_piece(copy, buf, start + done, MIN(COPY_MAX_IO, bytes - done));
     }
     free(buf);
-    if (ret == 0 && !copy->off) {
-        copy->saved_bytes +=
-            sparse_bitmap_clear(copy->pending, save->first, save->count) == save->count
-                ? bytes : 0;
+    if (ret == 0 && !copy->off &&
+        sparse_bitmap_clear(copy->pending, save->first, save->count) == save->count) {
+        copy->saved_bytes += bytes;
+        copy->kept_bytes += bytes;
+        copy_tell_target(copy);
     }
     return ret;
 }
@@ -265,20 +272,33 @@ static int co_wait_saves(BlockCopy *copy, uint64_t first, uint64_t end, int64_t 
     return copy->off ? 0 : ret;
 }
 
+static void note_wait(BlockCopy *copy, int64_t began)
+{
+    int64_t now = loop_now_ns();
+
+    meter_add(&copy->guest_waits, now, now - began);
+}
+
 int co_block_copy_save(BlockCopy *copy, int64_t offset, int64_t bytes)
 {
     uint64_t first = copy_first_block(copy, offset);
     uint64_t end = copy_end_block(copy, offset, copy_clip(copy, offset, bytes));
-    int64_t deadline = copy->timeout_ns ? loop_now_ns() + copy->timeout_ns : INT64_MAX;
+    int64_t began = loop_now_ns();
+    int64_t deadline = copy->timeout_ns ? began + copy->timeout_ns : INT64_MAX;
     uint64_t block;
+    bool waited = false;
     int ret = 0;
 
     while (ret == 0 && !copy->off && first < end &&
            sparse_bitmap_next_set(copy->pending, first, end, &block)) {
+        waited = true;
         ret = start_saves(copy, first, end);
         if (ret == 0) {
             ret = co_wait_saves(copy, first, end, deadline);
         }
+    }
+    if (waited) {
+        note_wait(copy, began);
     }
     if (ret < 0 && !copy->break_guest_write) {
         block_copy_stop(copy, ret);

@@ -40,6 +40,11 @@ bool copy_spill_has_room(const BlockCopy *copy)
     return copy->spill && !copy->spill_error && spill_room(copy->spill) > 0;
 }
 
+bool copy_spill_in_use(const BlockCopy *copy)
+{
+    return copy->spill && (copy->spilling || sparse_bitmap_count(spill_held(copy->spill)) > 0);
+}
+
 static bool can_spill(const BlockCopy *copy)
 {
     return !copy->off && copy_spill_has_room(copy) &&
@@ -110,7 +115,7 @@ static int64_t co_spill_batch(BlockCopy *copy)
  * A file that is full has shown that the target will not keep up: nobody waits long for room.
  * Where it could not be made or written nothing is known of the target: it sets the guest's pace.
  */
-static void tell_staging(BlockCopy *copy)
+static void set_hurry(BlockCopy *copy)
 {
     staging_set_hurry(copy->staging, !copy->spill_error && spill_room(copy->spill) == 0);
 }
@@ -126,9 +131,10 @@ static void co_spill(void *opaque)
         if (ret < 0) {
             copy->spill_error = ret;
         }
+        copy_tell_spill(copy);
     }
     copy->spilling = false;
-    tell_staging(copy);
+    set_hurry(copy);
     copy_notify(copy);
     gate_leave(copy->owner);
 }
@@ -139,6 +145,6 @@ void copy_spill_pump(BlockCopy *copy)
         return;
     }
     copy->spilling = true;
-    tell_staging(copy); /* there is room again */
+    set_hurry(copy); /* there is room again */
     co_start(co_spill, copy);
 }

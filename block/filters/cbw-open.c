@@ -109,6 +109,7 @@ bool cbw_co_open(BlockNode *node, const BlockdevOptions *options, GError **errp)
     }
     copy.source = node->file;
     copy.target = s->target;
+    copy.target_threshold = o->has_target_threshold ? MIN(o->target_threshold, INT64_MAX) : 0;
     copy.timeout_ns = o->has_cbw_timeout ? (int64_t)o->cbw_timeout * 1000000000 : 0;
     if (!make_copy(node, &copy, bitmap, errp)) {
         return false;
@@ -163,6 +164,7 @@ BlockNode *co_cbw_open_for_job(BlockNode *source, BlockNode *target, const CbwJo
         .mode = BLOCK_COPY_STAGED,
         .staging_bytes = job->staging_bytes,
         .room_limit_ns = job->room_limit_ns,
+        .job_id = job->job_id,
     };
     CbwState *s;
 

@@ -47,9 +47,14 @@ static int64_t next_piece(const BlockCopy *copy, int64_t offset, int64_t bytes)
 static int cbw_co_read(BlockNode *node, int64_t offset, const IoSlice *data, unsigned flags)
 {
     BlockCopy *copy = copy_of(node);
-    BlockCopyGuest guest = block_copy_guest_begin(copy, true);
-    int ret = co_block_read(node->file, offset, data, flags);
+    BlockCopyGuest guest;
+    int ret;
 
+    if (flags & BLOCK_BACKGROUND) {
+        return co_block_read(node->file, offset, data, flags);
+    }
+    guest = block_copy_guest_begin(copy, true);
+    ret = co_block_read(node->file, offset, data, flags);
     block_copy_guest_end(copy, &guest);
     return ret;
 }
@@ -144,6 +149,16 @@ static int cbw_co_discard(BlockNode *node, int64_t offset, int64_t bytes)
     return ret;
 }
 
+static void cbw_fill_info(const BlockNode *node, BlockDeviceInfo *info)
+{
+    info->x_copy = block_copy_info(copy_of(node));
+}
+
+static bool cbw_is_settling(const BlockNode *node)
+{
+    return block_copy_is_moving(copy_of(node));
+}
+
 /* What is staged gets to the target first. */
 static void cbw_co_close(BlockNode *node)
 {
@@ -191,6 +206,8 @@ const BlockDriver block_driver_copy_before_write = {
     .co_write_zeroes = cbw_co_write_zeroes,
     .co_discard = cbw_co_discard,
     .child_perm = cbw_child_perm,
+    .fill_info = cbw_fill_info,
+    .is_settling = cbw_is_settling,
     .supports_write_flags = BLOCK_FUA | BLOCK_COMPRESSED,
     .supports_write_zeroes_flags = BLOCK_FUA | BLOCK_MAY_UNMAP | BLOCK_NO_FALLBACK,
 };

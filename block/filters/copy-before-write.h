@@ -21,6 +21,7 @@ typedef struct CbwJobOptions {
     uint64_t min_cluster_size; /* 0: the default */
     size_t staging_bytes;      /* 0: the default */
     int64_t room_limit_ns;     /* 0: the default */
+    const char *job_id;        /* for events */
     const DirtyBitmap *bitmap; /* what to copy; NULL: all */
 } CbwJobOptions;
 

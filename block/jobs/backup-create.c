@@ -159,9 +159,6 @@ static bool plan_staging(BackupPlan *plan, GError **errp)
         return tm_error_set(errp, "staging-file-size too large: %" PRIu64 " > %" PRId64,
                             plan->spill_bytes, INT64_MAX);
     }
-    if (a->staging_file && a->sync == MIRROR_SYNC_MODE_NONE) {
-        return tm_error_set(errp, "staging-file makes no sense with sync mode 'none'");
-    }
     return !a->staging_file || plan->spill_bytes >= SPILL_LEAST ||
            tm_error_set(errp, "With staging-file, staging-file-size must be at least %" PRId64,
                         SPILL_LEAST);
@@ -199,6 +196,7 @@ static BlockNode *co_insert_filter(const BackupPlan *plan, GError **errp)
         .no_copier = plan->sync == MIRROR_SYNC_MODE_NONE,
         .discard_source = plan->args->has_discard_source && plan->args->discard_source,
         .min_cluster_size = plan->min_cluster_size,
+        .job_id = plan->args->job_id,
         .bitmap = plan->sync == MIRROR_SYNC_MODE_BITMAP ? plan->bitmap : NULL,
         .staging_bytes = plan->staging_bytes,
         .room_limit_ns = plan->args->has_staging_timeout
@@ -320,7 +318,7 @@ static BlockJob *co_set_up(const BackupPlan *plan, JobTxn *txn, GError **errp)
     }
     b->filter = filter;
     b->copy = cbw_node_copy(filter);
-    if (plan->sync != MIRROR_SYNC_MODE_NONE && plan->spill_bytes >= SPILL_LEAST) {
+    if (plan->spill_bytes >= SPILL_LEAST) {
         block_copy_spill_to(b->copy, plan->spill_bytes, spill_fd);
     }
     set_copier(b, plan);

@@ -18,7 +18,6 @@ typedef struct BackupJob {
     BitmapSyncMode bitmap_mode;
     BlockdevOnError on_source_error, on_target_error;
 
-    unsigned spill_told;     /* bits of XBackupSpillReason: what events were sent for */
     bool lost_told;          /* the policy was asked about lost blocks */
     bool durable;            /* what reached the target was flushed */
     int64_t saved_seen;      /* of block_copy_saved_bytes(): is in the progress */
@@ -26,9 +25,6 @@ typedef struct BackupJob {
 } BackupJob;
 
 extern const BlockJobDriver backup_driver;
-
-/* Sends events about the spill file, if there is news.  The job's loop. */
-void backup_tell_spill(BackupJob *b);
 
 /* For the copier and the copy: something changed. */
 void backup_notify(void *opaque);

@@ -32,24 +32,23 @@ static void count_saved(BackupJob *b)
 }
 
 /*
- * A save may need the copier to make room, even if the job is paused; and a copy that has failed is
- * over even then.
+ * The job pumps the copier when it is kicked.  But a save may need the copier to make room even if
+ * the job is paused; and a copy that has failed is over even then.
  */
 void backup_notify(void *opaque)
 {
     BackupJob *b = opaque;
     Job *job = &b->block.job;
 
-    if (b->copier) {
-        copier_set_paused(b->copier, job_pause_wanted(job));
-        copier_pump(b->copier);
-    } else {
+    if (!b->copier) {
         count_saved(b);
+    } else if (job_pause_wanted(job)) {
+        copier_set_paused(b->copier, true);
+        copier_pump(b->copier);
     }
     if (block_copy_stopped(b->copy)) {
         job_end_pause(job);
     }
-    backup_tell_spill(b);
     job_kick(job);
     if (b->block.user) {
         block_user_drain_progress(b->block.user);
@@ -330,6 +329,15 @@ static void co_backup_finish(Job *job, bool success)
     co_drop_filter(b);
     co_block_drain_end(drain);
     co_scratch_file_close(spill_fd); /* a large one takes long: no guest waits for it any more */
+}
+
+void backup_add_info(const Job *job, JobInfo *info)
+{
+    const BackupJob *b = (const BackupJob *)job;
+
+    if (job->driver == &backup_driver.job && b->copy) {
+        info->x_backup = block_copy_info(b->copy);
+    }
 }
 
 /* --- drain --- */

@@ -8,7 +8,7 @@ from daemons import JOB_DEADLINE
 
 _ENDS = ('BLOCK_JOB_COMPLETED', 'BLOCK_JOB_CANCELLED')
 _LOOK_EVERY = 0.1                       # seconds
-_WATCHED = ('staged', 'staging', 'spill')
+_WATCHED = ('saved', 'staging', 'spill')
 
 
 class Jobs:
@@ -47,9 +47,9 @@ class Jobs:
         return {name: max(kept.get(name, 0) for kept in self.kept.values()) for name in names}
 
     def in_memory(self):
-        """The most that was in staging at once, in % of all that was saved there; of the job where
+        """The most that was in staging at once, in % of all that was saved; of the job where
         that is the largest share. None where the daemon has no staging."""
-        return max((100 * kept['x-backup.staging-used'] / max(1, kept['x-backup.staged'])
+        return max((100 * kept['x-backup.staging-used'] / max(1, kept['x-backup.saved'])
                     for kept in self.kept.values() if kept), default=None)
 
     def cancel(self):

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The pace of the copier, on a simulated disk: a queue that serves one request after the other, for
- * a guest that has some requests in flight all the time (or thinks between them) and a copier.
+ * The pace of copiers, on a simulated disk: a queue that serves one request after the other, for
+ * a guest that has some requests in flight all the time (or thinks between them) and one or two
+ * copiers.
  */
+#include <string.h>
+
 #include <glib.h>
 
 #include "block/copy/pace.h"
@@ -15,9 +18,11 @@
 #define USUAL (512 * KIB)
 #define WIDEST (8 * MIB)
 #define MOST_GUESTS 16
+#define MOST_COPIERS 2
 
 typedef struct Sim {
-    Pace pace;
+    unsigned copiers;
+    Pace pace[MOST_COPIERS];
     int64_t now, free_at;      /* the disk is busy until then */
     int64_t bytes_per_second, op_ns;
     int64_t think_ns;          /* of a guest between two requests */
@@ -25,11 +30,12 @@ typedef struct Sim {
     int64_t began[MOST_GUESTS], ends[MOST_GUESTS];
     bool active[MOST_GUESTS];
     GArray *reads;             /* of Read */
-    int64_t copied, longest_gap, last_copied;
+    int64_t copied, copied_by[MOST_COPIERS], longest_gap, last_copied;
     int64_t latency_sum, requests;
 } Sim;
 
 typedef struct Read {
+    unsigned copier;
     int64_t began, ends, bytes;
 } Read;
 
@@ -39,31 +45,43 @@ static int64_t serve(Sim *sim, int64_t bytes)
     return sim->free_at;
 }
 
+static void guest_begins(Sim *sim, unsigned i)
+{
+    for (unsigned c = 0; c < sim->copiers; c++) {
+        pace_guest_begin(&sim->pace[c], sim->now);
+    }
+    sim->active[i] = true;
+    sim->began[i] = sim->now;
+}
+
+static void guest_ends(Sim *sim, unsigned i)
+{
+    for (unsigned c = 0; c < sim->copiers; c++) {
+        pace_guest_end(&sim->pace[c], sim->now, sim->began[i], true);
+    }
+    sim->active[i] = false;
+}
+
 static void guest_step(Sim *sim, unsigned i)
 {
     if (sim->now < sim->ends[i]) {
         return;
     }
     if (sim->active[i]) {
-        pace_guest_end(&sim->pace, sim->now, sim->began[i], true);
+        guest_ends(sim, i);
         sim->latency_sum += sim->now - sim->began[i];
         sim->requests++;
-        sim->active[i] = false;
         sim->ends[i] = sim->now + sim->think_ns;
         if (sim->think_ns) {
             return;
         }
     }
-    pace_guest_begin(&sim->pace, sim->now);
-    sim->active[i] = true;
-    sim->began[i] = sim->now;
+    guest_begins(sim, i);
     sim->ends[i] = serve(sim, 4 * KIB);
 }
 
-static void copier_step(Sim *sim)
+static void reads_end(Sim *sim)
 {
-    int64_t wake;
-
     for (guint i = 0; i < sim->reads->len;) {
         Read read = g_array_index(sim->reads, Read, i);
 
@@ -71,18 +89,25 @@ static void copier_step(Sim *sim)
             i++;
             continue;
         }
-        pace_read_end(&sim->pace, sim->now, read.began, read.bytes);
-        pace_chunk_end(&sim->pace);
+        pace_read_end(&sim->pace[read.copier], sim->now, read.began, read.bytes);
         sim->copied += read.bytes;
+        sim->copied_by[read.copier] += read.bytes;
         sim->longest_gap = MAX(sim->longest_gap, sim->now - sim->last_copied);
         sim->last_copied = sim->now;
         g_array_remove_index_fast(sim->reads, i);
     }
-    while (pace_may_read(&sim->pace, sim->now, &wake)) {
-        int64_t bytes = pace_read_size(&sim->pace, USUAL);
-        Read read = { sim->now, serve(sim, bytes), bytes };
+}
 
-        pace_chunk_begin(&sim->pace, bytes);
+static void copier_step(Sim *sim, unsigned copier)
+{
+    Pace *pace = &sim->pace[copier];
+    int64_t wake;
+
+    while (pace_may_read(pace, sim->now, UNIT, &wake)) {
+        int64_t bytes = pace_read_size(pace, UNIT, USUAL);
+        Read read = { copier, sim->now, serve(sim, bytes), bytes };
+
+        pace_read_begin(pace, bytes);
         g_array_append_val(sim->reads, read);
     }
 }
@@ -92,10 +117,12 @@ static Sim *sim_new(const PaceRules *rules, unsigned guests, int64_t think_ns,
 {
     Sim *sim = g_new0(Sim, 1);
 
-    *sim = (Sim){ .now = S, .last_copied = S, .guests = guests, .think_ns = think_ns,
+    *sim = (Sim){ .copiers = 1, .now = S, .last_copied = S, .guests = guests, .think_ns = think_ns,
                   .bytes_per_second = bytes_per_second, .op_ns = op_ns,
                   .reads = g_array_new(false, false, sizeof(Read)) };
-    pace_init(&sim->pace, rules, UNIT, WIDEST, 8 * MIB, sim->now);
+    for (unsigned c = 0; c < MOST_COPIERS; c++) {
+        pace_init(&sim->pace[c], rules, WIDEST, 8 * MIB, sim->now);
+    }
     return sim;
 }
 
@@ -110,14 +137,16 @@ static int64_t sim_run(Sim *sim, int64_t ns, bool with_copier, int64_t *latency)
 {
     int64_t end = sim->now + ns;
 
+    memset(sim->copied_by, 0, sizeof(sim->copied_by));
     sim->copied = sim->latency_sum = sim->requests = sim->longest_gap = 0;
     sim->last_copied = sim->now;
     for (; sim->now < end; sim->now += 2000) {
         for (unsigned i = 0; i < sim->guests; i++) {
             guest_step(sim, i);
         }
-        if (with_copier) {
-            copier_step(sim);
+        reads_end(sim);
+        for (unsigned c = 0; with_copier && c < sim->copiers; c++) {
+            copier_step(sim, c);
         }
     }
     *latency = sim->requests ? sim->latency_sum / sim->requests : 0;
@@ -131,7 +160,7 @@ static void test_no_guest(void)
     int64_t latency, speed = sim_run(sim, S, true, &latency);
 
     g_assert_cmpint(speed, >, 470 * MIB);
-    g_assert_cmpint(pace_added_ns(&sim->pace, sim->now), ==, 0);
+    g_assert_cmpint(pace_added_ns(&sim->pace[0], sim->now), ==, 0);
     sim_free(sim);
 }
 
@@ -147,7 +176,30 @@ static void test_busy_guest(void)
                    G_GINT64_FORMAT " bytes/s", alone, beside, speed);
     g_assert_cmpint(beside, <, 2 * alone);
     g_assert_cmpint(speed, >, 50 * MIB);
-    g_assert_cmpint(pace_added_ns(&sim->pace, sim->now), >, 0);
+    g_assert_cmpint(pace_added_ns(&sim->pace[0], sim->now), >, 0);
+    sim_free(sim);
+}
+
+/*
+ * Two copiers of one disk: neither takes the other for the disk's nature, the guest gets what it
+ * gets beside one, and neither of them starves.
+ */
+static void test_two_copiers(void)
+{
+    Sim *sim = sim_new(&pace_of_copier, MOST_GUESTS, 0, 500 * MIB, 10000);
+    int64_t alone, beside, speed;
+
+    sim->copiers = 2;
+    sim_run(sim, S, false, &alone);
+    sim_run(sim, 2 * S, true, &beside);
+    speed = sim_run(sim, 5 * S, true, &beside);
+    g_test_message("alone %" G_GINT64_FORMAT " ns, beside %" G_GINT64_FORMAT " ns, %"
+                   G_GINT64_FORMAT " bytes/s, %" G_GINT64_FORMAT " of them by the first",
+                   alone, beside, speed, sim->copied_by[0] / 5);
+    g_assert_cmpint(beside, <, 2 * alone);
+    g_assert_cmpint(speed, >, 50 * MIB);
+    g_assert_cmpint(sim->copied_by[0] * 4, >, sim->copied);
+    g_assert_cmpint(sim->copied_by[1] * 4, >, sim->copied);
     sim_free(sim);
 }
 
@@ -216,8 +268,7 @@ static void test_guest_comes_and_goes(void)
         sim->guests = 0;
         for (unsigned i = 0; i < MOST_GUESTS; i++) {
             if (sim->active[i]) {
-                pace_guest_end(&sim->pace, sim->now, sim->began[i], true);
-                sim->active[i] = false;
+                guest_ends(sim, i);
             }
         }
         sim_run(sim, S, true, &beside);
@@ -252,6 +303,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/pace/no-guest", test_no_guest);
     g_test_add_func("/pace/busy-guest", test_busy_guest);
+    g_test_add_func("/pace/two-copiers", test_two_copiers);
     g_test_add_func("/pace/light-guest", test_light_guest);
     g_test_add_func("/pace/readers", test_readers);
     g_test_add_func("/pace/least-speed", test_least_speed);

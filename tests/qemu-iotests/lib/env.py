@@ -82,9 +82,15 @@ def seeded():
     return random.Random(seed)
 
 
+def _short(value):
+    """Its repr(); of a long one, beginning and end."""
+    text = repr(value)
+    return text if len(text) <= 4000 else f'{text[:2000]} ... {text[-2000:]}'
+
+
 def equal(got, expected, what=''):
     """Asserts equality and shows both sides when it fails."""
-    assert got == expected, f'{what}\n  got:      {got!r}\n  expected: {expected!r}'
+    assert got == expected, f'{what}\n  got:      {_short(got)}\n  expected: {_short(expected)}'
 
 
 def matches(text, pattern, what=''):

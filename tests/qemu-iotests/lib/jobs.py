@@ -236,3 +236,11 @@ def add_painted(d, name, text, writable=True):
     paint(f'{name}.img', text)
     d.add_raw(name, f'{name}.img')
     return connect(d.export(name, writable=writable))
+
+
+# --- copies -----------------------------------------------------------------------------------
+# ---------------
+
+def figures(d, node):
+    """What tidemarkd tells of the copy that a copy-before-write node makes."""
+    return next(n for n in d.cmd('query-named-block-nodes') if n['node-name'] == node)['x-copy']
