@@ -17,6 +17,7 @@
 
 #define ROOM_SIZE ((12 << 20) + 12800) /* the last block is cut */
 #define STAGING ((size_t)2 << 20)
+#define HUGE_PAGE ((size_t)2 << 20) /* what buffers are cut from */
 #define LOOK_BYTES 200000
 #define LEAST_ROUNDS 24
 
@@ -65,12 +66,10 @@ typedef struct RoomTest {
 
 /* --- memory: I7 --- */
 
-/* Chunks in flight and those kept for the next; leave chunks (16 at a time) count as one each. */
+/* A reader and each chunk in flight have half a MiB; single blocks leave in one page of theirs. */
 static size_t most_buffers(const RoomTest *t)
 {
-    size_t chunk = MAX((size_t)t->perf.max_chunk, COPY_BUFFER_BYTES);
-
-    return (t->perf.max_workers + 16 + 1) * chunk + COPY_BUFFERS_KEPT * COPY_BUFFER_BYTES;
+    return (size_t)align_up((t->perf.max_workers + 1) << 19, HUGE_PAGE) + HUGE_PAGE;
 }
 
 static void check_memory(const RoomTest *t, const BlockCopy *copy)
@@ -79,7 +78,7 @@ static void check_memory(const RoomTest *t, const BlockCopy *copy)
 
     g_assert_cmpuint(staging_capacity(copy->staging) * copy->block_size, ==, STAGING);
     g_assert_cmpuint(staging_used(copy->staging), <=, staging_capacity(copy->staging));
-    g_assert_cmpuint(copy->buffer_bytes, <=, most_buffers(t));
+    g_assert_cmpuint(g_slist_length(copy->huge_pages) * HUGE_PAGE, <=, most_buffers(t));
     if (copy->spill) {
         blocks = spill_limit(copy->spill) / copy->block_size;
         g_assert_cmpint(spill_used(copy->spill), <=, spill_limit(copy->spill));

@@ -62,6 +62,7 @@ static void random_args(BlockdevBackup *args, BackupPerf *perf)
     *perf = (BackupPerf){
         .has_max_workers = true, .max_workers = test_range(1, 5),
         .has_max_chunk = true, .max_chunk = 65536 * test_range(1, 5),
+        .has_use_copy_range = test_bit(), .use_copy_range = true,
     };
 }
 
@@ -75,6 +76,7 @@ static void co_push_round(PushTest *t)
     t->outcome = (Outcome){ 0 };
     t->guest.max_latency_ns = 0;
     mem_disk(t->copy)->slow_ns = test_bit() ? test_range(0, 3000000) : 0;
+    mem_disk(t->copy)->host_errors = test_bit() ? 20 : 0;
     if (errors) {
         mem_disk(t->disk)->read_errors = test_bit() ? 10 : 0;
         mem_disk(t->copy)->write_errors = test_bit() ? 50 : 0;
@@ -107,7 +109,8 @@ static void co_push(void *opaque)
         co_check_bits(&t);
         succeeded += t.outcome.completed && !t.outcome.failed;
     }
-    g_test_message("%d of %d backups succeeded", succeeded, rounds(40));
+    g_test_message("%d of %d backups succeeded, the host copied %" PRId64 " bytes", succeeded,
+                   rounds(40), mem_disk(t.copy)->hosted);
     co_push_end(&t);
 }
 
