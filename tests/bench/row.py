@@ -24,7 +24,10 @@ class Figure:
         return ours[self.key], theirs[self.key]
 
     def ratio(self, ours, theirs):
-        """How many times better ours is: above 1 ours is better, whichever way the unit goes."""
+        """How many times better ours is: above 1 ours is better, whichever way the unit goes. None
+        where there is nothing to compare with."""
+        if theirs is None:
+            return None
         better, worse = (ours, theirs) if self.unit in ('MB/s', 'IOPS', '%') else (theirs, ours)
         return better / worse if worse else float('inf')
 

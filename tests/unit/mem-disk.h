@@ -37,6 +37,7 @@ typedef struct MemDisk {
     int64_t hosted;                /* and bytes that were copied so */
     int64_t slow_ns;               /* of each read or write … */
     int64_t slow_status_ns;        /* … and of block status */
+    bool stuck;                    /* writes wait until it is not any more */
     unsigned flushes;
 } MemDisk;
 
@@ -84,6 +85,13 @@ static inline void co_mem_slow(const MemDisk *d)
     }
 }
 
+static inline void co_mem_stuck(const MemDisk *d)
+{
+    while (d->stuck) {
+        co_sleep_ns(200000);
+    }
+}
+
 /* Data NULL: zeroes. */
 static inline int co_mem_io(BlockNode *node, int64_t offset, int64_t len, const IoSlice *data,
                             bool write, int errors)
@@ -123,12 +131,14 @@ static inline int co_mem_read(BlockNode *node, int64_t offset, const IoSlice *da
 static inline int co_mem_write(BlockNode *node, int64_t offset, const IoSlice *data, unsigned flags)
 {
     co_mem_slow(mem_disk(node));
+    co_mem_stuck(mem_disk(node));
     return co_mem_io(node, offset, data->len, data, true, mem_disk(node)->write_errors);
 }
 
 static inline int co_mem_zero(BlockNode *node, int64_t offset, int64_t bytes, unsigned flags)
 {
     co_mem_slow(mem_disk(node));
+    co_mem_stuck(mem_disk(node));
     return co_mem_io(node, offset, bytes, NULL, true, mem_disk(node)->write_errors);
 }
 

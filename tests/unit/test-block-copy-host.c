@@ -85,7 +85,7 @@ static void co_push(HostTest *t, unsigned workers)
 
     t->outcome = (Outcome){ 0 };
     memset(mem_disk(t->copy)->bytes, 0xee, SIZE);
-    co_start_backup(&args, t->disk, t->snapshot);
+    co_start_backup(&args, t->disk, t->snapshot, NULL, NULL);
     co_wait_for_job();
 }
 
@@ -95,7 +95,7 @@ static void co_model(void *opaque)
     int64_t by_host;
 
     co_begin(&t, true);
-    for (int i = 0; i < rounds(); i++) {
+    for (int i = 0; i < rounds(40); i++) {
         mem_disk(t.copy)->slow_ns = test_bit() ? test_range(0, 2000000) : 0;
         mem_disk(t.copy)->host_errors = test_bit() ? 50 : 0;
         co_push(&t, test_range(1, 5));
@@ -103,7 +103,7 @@ static void co_model(void *opaque)
         check_copy(&t);
     }
     by_host = mem_disk(t.copy)->hosted;
-    g_test_message("%" PRId64 " bytes by the host, in %d rounds", by_host, rounds());
+    g_test_message("%" PRId64 " bytes by the host, in %d rounds", by_host, rounds(40));
     g_assert_cmpint(by_host, >, 0);
     g_assert_cmpuint(t.guest.failed, ==, 0); /* I5 */
     co_end(&t, true);
