@@ -3,13 +3,17 @@
 #include "nbd-export/meta-context.h"
 #include "nbd-export/negotiate.h"
 
-/* Marks the contexts that a query names. */
+/* Marks the contexts that a query names: of several with just this name (bitmaps of different nodes)
+ * the first. */
 static void match_query(const GArray *contexts, bool *wanted, const char *query, size_t len,
                         bool listing)
 {
     for (unsigned i = 0; i < contexts->len; i++) {
         if (nbd_context_matches(&g_array_index(contexts, NbdContext, i), query, len, listing)) {
             wanted[i] = true;
+            if (!listing) {
+                return;
+            }
         }
     }
 }

@@ -98,12 +98,8 @@ static uint32_t check_bound(const NbdRequest *request, const CommandRules *rule,
     return can_tell ? NBD_EOVERFLOW : NBD_EINVAL;
 }
 
-static uint32_t check_write(const NbdRequest *request, const CommandRules *rule, char **message)
+static uint32_t check_writable(const NbdRequest *request, const CommandRules *rule, char **message)
 {
-    if (request->command == NBD_CMD_WRITE && request->payload != request->length) {
-        *message = g_strdup("write without NBD_CMD_FLAG_PAYLOAD_LEN");
-        return NBD_EINVAL;
-    }
     if (rule->writes && !request->session->export->base.writable) {
         *message = g_strdup("Export is read-only");
         return NBD_EPERM;
@@ -141,7 +137,7 @@ uint32_t nbd_request_check(const NbdRequest *request, char **message)
         error = check_status(request, message);
     }
     if (!error) {
-        error = check_write(request, rule, message);
+        error = check_writable(request, rule, message);
     }
     if (!error && rule->has_range) {
         error = check_range(request, rule, message);

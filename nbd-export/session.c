@@ -259,22 +259,13 @@ static bool co_take_status_payload(NbdSession *session, NbdRequest *request)
 }
 
 /*
- * A write in the extended mode that does not say that it has a payload: by the protocol it has none,
- * but what follows would be a guest's data read as requests if its client took it for one.
- */
-static bool is_ambiguous(const NbdRequest *request)
-{
-    return request->command == NBD_CMD_WRITE && request->length > 0 && request->payload == 0;
-}
-
-/*
  * Refuses a request that is wrong. Its payload is skipped first (clients send it before they look
  * for a reply) so that the session can go on; one that is too large costs more than a new
  * connection.
  */
 static bool co_refuse(NbdSession *session, NbdRequest *request, uint32_t error, char *message)
 {
-    bool last = request->payload > NBD_MAX_PAYLOAD || is_ambiguous(request);
+    bool last = request->payload > NBD_MAX_PAYLOAD;
 
     if (!last && !co_skip_payload(session, request->payload)) {
         g_free(message);
