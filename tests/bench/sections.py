@@ -12,6 +12,7 @@ import rows_backup_pull
 import rows_guest
 import rows_merge
 import rows_nbd
+import rows_nbd_peers
 import rows_pull
 import rows_push
 import rows_qcow2
@@ -32,6 +33,7 @@ class Section:
     title: str
     rows: list
     prepare: Callable
+    limit: str = 'fio limit'            # the column of what row.limit() measures
 
 
 def _disks(stack, work, o, size, note):
@@ -80,6 +82,7 @@ SECTIONS = [
     Section('daemon', 'the daemon',
             [*rows_push.ROWS, *rows_nbd.ROWS, *rows_guest.ROWS, *rows_pull.ROWS, *rows_merge.ROWS,
              *rows_qcow2.ROWS], _prepare_plain),
+    Section('nbd', 'NBD servers', rows_nbd_peers.ROWS, _prepare_plain, limit='nbdkit'),
     Section('guest-backup', 'guest under backup',
             [*rows_backup.ROWS, *rows_backup_pull.ROWS, *rows_backup_copy.ROWS], _prepare_backup),
 ]

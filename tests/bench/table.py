@@ -40,8 +40,9 @@ def missed(line):
             or most is not None and line['ours'] > most)
 
 
-def head():
-    return (_COLUMNS.format('', 'unit', 'ours', 'theirs', 'ratio', 'goal', 'fio limit', 'CPU ours',
+def head(limit):
+    """limit: the title of its column."""
+    return (_COLUMNS.format('', 'unit', 'ours', 'theirs', 'ratio', 'goal', limit, 'CPU ours',
                             'theirs')
             + '\n' + '-' * 118)
 
