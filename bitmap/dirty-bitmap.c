@@ -178,8 +178,8 @@ static bool found_run(void *opaque, uint64_t start, uint64_t count)
 void dirty_bitmap_each_area(const DirtyBitmap *bm, int64_t offset, int64_t end, DirtyAreaFn *fn,
                             void *opaque)
 {
-    AreaWalk w = {.bm = bm, .offset = offset, .end = MIN(end, bm->size), .fn = fn,
-                  .opaque = opaque};
+    AreaWalk w = {
+        .bm = bm, .offset = offset, .end = MIN(end, bm->size), .fn = fn, .opaque = opaque};
 
     g_assert(offset >= 0);
     if (offset < w.end) {

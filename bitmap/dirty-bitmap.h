@@ -115,9 +115,9 @@ bool dirty_bitmap_next_area(const DirtyBitmap *bm, int64_t offset, int64_t end, 
 /* A dirty area, as large as it can be; false: no more is wanted. */
 typedef bool DirtyAreaFn(void *opaque, int64_t start, int64_t bytes);
 
-/* Calls fn(opaque) for each dirty area in [offset, end), in order, cut at @end and at the end of the
- * disk, until it returns false: where there are many, much cheaper than to look for one after the
- * other. */
+/* Calls fn(opaque) for each dirty area in [offset, end), in order, cut at @end and at the end of
+ * the disk, until it returns false: where there are many, much cheaper than to look for one after
+ * the other. */
 void dirty_bitmap_each_area(const DirtyBitmap *bm, int64_t offset, int64_t end, DirtyAreaFn *fn,
                             void *opaque);
 

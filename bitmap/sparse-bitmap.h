@@ -53,7 +53,7 @@ SparseBitmap *sparse_bitmap_copy(const SparseBitmap *b);
  * is put at once if its content is uniform. */
 void sparse_bitmap_adopt_leaf(SparseBitmap *b, uint64_t leaf_index, uint64_t *page);
 
-uint64_t sparse_bitmap_size(const SparseBitmap *b);  /* bits */
+uint64_t sparse_bitmap_size(const SparseBitmap *b); /* bits */
 /* May be called on any thread while another changes bits. */
 uint64_t sparse_bitmap_count(const SparseBitmap *b); /* bits set; O(1) */
 size_t sparse_bitmap_memory(const SparseBitmap *b);  /* bytes held, pages included */

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Handing out all runs of a SparseBitmap in one walk: some nanoseconds each, where a search for each
- * would come down from the root.
+ * Handing out all runs of a SparseBitmap in one walk: some nanoseconds each, where a search for
+ * each would come down from the root.
  */
 #include "bitmap/sparse-tree.h"
 #include "bitmap/sparse-words.h"
 
 typedef struct RunWalk {
-    uint64_t start, end;          /* only in here */
-    uint64_t run_start, run_end;  /* found and not handed out: more may join; empty at first */
+    uint64_t start, end;         /* only in here */
+    uint64_t run_start, run_end; /* found and not handed out: more may join; empty at first */
     SparseRunFn *fn;
     void *opaque;
 } RunWalk;
@@ -109,10 +109,10 @@ static bool walk_node(RunWalk *w, const SparseNode *node, unsigned level, uint64
         if (from >= to) {
             continue;
         }
-        if (node->ones >> i & 1   ? !found(w, from, to)
-            : level > 1           ? !walk_node(w, node->child[i].node, level - 1, child)
-                                  : !walk_leaf(w, node->child[i].page, node->lines[i], child,
-                                               from - child, to - child)) {
+        if (node->ones >> i & 1 ? !found(w, from, to)
+            : level > 1         ? !walk_node(w, node->child[i].node, level - 1, child)
+                        : !walk_leaf(w, node->child[i].page, node->lines[i], child, from - child,
+                                     to - child)) {
             return false;
         }
     }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* NBD_CMD_BLOCK_STATUS: which contexts a request is about, and the answer in each; see session.h. */
+/* NBD_CMD_BLOCK_STATUS: which contexts a request is about, and the answer in each; see session.h.
+ */
 #include "nbd-export/session.h"
 
 /* Of one answer, all contexts together; a client asks again for the rest.  Bounds time (drain waits
@@ -74,8 +75,8 @@ int co_nbd_block_status(NbdRequest *request)
 
     for (unsigned i = 0; i < contexts->len; i++) {
         uint32_t index = g_array_index(contexts, uint32_t, i);
-        int ret = co_answer(
-            request, &g_array_index(session->export->contexts, NbdContext, index), max_extents);
+        int ret = co_answer(request, &g_array_index(session->export->contexts, NbdContext, index),
+                            max_extents);
 
         if (ret < 0) {
             return ret;

@@ -35,9 +35,9 @@ GArray *nbd_contexts_new(bool allocation_depth, const GPtrArray *bitmaps);
 bool nbd_context_matches(const NbdContext *context, const char *query, size_t len, bool listing);
 
 /*
- * Describes the range from @offset on, @length bytes (not 0, inside of the node), in @extents, which
- * is new: from its start on as far as there is room, with one extent at least.  @hurry makes the
- * answer short once it is true.  Yields.  0 or -errno.
+ * Describes the range from @offset on, @length bytes (not 0, inside of the node), in @extents,
+ * which is new: from its start on as far as there is room, with one extent at least.  @hurry makes
+ * the answer short once it is true.  Yields.  0 or -errno.
  */
 G_GNUC_WARN_UNUSED_RESULT int co_nbd_context_describe(const NbdContext *context, BlockChild *child,
                                                       int64_t offset, int64_t length,

@@ -185,9 +185,9 @@ static DirtyBitmap *look_up_bitmap(NbdExport *export, const BlockDirtyBitmapOrSt
 
 /*
  * A client of a read-only export expects that what it asks about stands still.  As in QEMU that is
- * left to who names a bitmap by its node: of a frozen view of that node, say, the map is right though
- * the bitmap goes on.  Bits only come while it is busy, so that at any moment it calls dirty what was
- * dirty at the instant, and some more.
+ * left to who names a bitmap by its node: of a frozen view of that node, say, the map is right
+ * though the bitmap goes on.  Bits only come while it is busy, so that at any moment it calls dirty
+ * what was dirty at the instant, and some more.
  */
 static bool check_bitmap(const NbdExport *export, const DirtyBitmap *bitmap, const BlockNode *owner,
                          bool by_node, GError **errp)
@@ -256,8 +256,10 @@ static bool set_only_dirty(NbdExport *export, const char *name, GError **errp)
     }
     if (name && !export->only_dirty) {
         release_bitmaps(export);
-        return tm_error_set(errp, "Option 'only-dirty': bitmap '%s' is not one of the export's "
-                                  "'bitmaps'", name);
+        return tm_error_set(errp,
+                            "Option 'only-dirty': bitmap '%s' is not one of the export's "
+                            "'bitmaps'",
+                            name);
     }
     return true;
 }

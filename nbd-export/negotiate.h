@@ -29,7 +29,7 @@ bool co_nbd_negotiate(Socket *socket, NbdChoice *choice);
 typedef struct NbdNegotiation {
     Socket *socket;
     bool fixed_newstyle, no_zeroes; /* client flags */
-    NbdMode mode; /* of transmission */
+    NbdMode mode;                   /* of transmission */
 
     /* The option under way: its data, which is read as it is parsed. */
     uint32_t option;

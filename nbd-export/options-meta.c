@@ -3,8 +3,8 @@
 #include "nbd-export/meta-context.h"
 #include "nbd-export/negotiate.h"
 
-/* Marks the contexts that a query names: of several with just this name (bitmaps of different nodes)
- * the first. */
+/* Marks the contexts that a query names: of several with just this name (bitmaps of different
+ * nodes) the first. */
 static void match_query(const GArray *contexts, bool *wanted, const char *query, size_t len,
                         bool listing)
 {

@@ -74,8 +74,7 @@ NbdExport *nbd_option_export(NbdNegotiation *negotiation)
 /* Whether block status requests may name some of the contexts: of use once there are any. */
 static bool offers_status_payload(const NbdNegotiation *negotiation, const NbdExport *export)
 {
-    bool selected =
-        negotiation->contexts->len > 0 && negotiation->contexts_of == export->serial;
+    bool selected = negotiation->contexts->len > 0 && negotiation->contexts_of == export->serial;
 
     return negotiation->mode == NBD_MODE_EXTENDED &&
            (selected || negotiation->option == NBD_OPT_INFO);

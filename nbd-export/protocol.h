@@ -34,7 +34,8 @@
 #define NBD_CHUNK_HEADER_SIZE 20
 #define NBD_EXTENDED_CHUNK_HEADER_SIZE 32
 
-/* Which messages a connection uses in transmission; each is what the ones before it are, and more. */
+/* Which messages a connection uses in transmission; each is what the ones before it are, and more.
+ */
 typedef enum NbdMode {
     NBD_MODE_SIMPLE,
     NBD_MODE_STRUCTURED, /* replies in chunks, errors with texts */

@@ -279,8 +279,8 @@ static int co_read_sparse(NbdRequest *request)
 
 static int co_read(NbdRequest *request)
 {
-    bool may_split = request->session->mode >= NBD_MODE_STRUCTURED &&
-                     !(request->flags & NBD_CMD_FLAG_DF);
+    bool may_split =
+        request->session->mode >= NBD_MODE_STRUCTURED && !(request->flags & NBD_CMD_FLAG_DF);
 
     if (request->length == 0) {
         return 0;
@@ -370,8 +370,9 @@ static bool breaks_promise(const NbdRequest *request)
     bool reads = request->command == NBD_CMD_READ || request->command == NBD_CMD_CACHE;
     int64_t end = request->offset + request->length, clean;
 
-    return reads && bitmap && (end > dirty_bitmap_size(bitmap) ||
-                               dirty_bitmap_next_clean(bitmap, request->offset, end, &clean));
+    return reads && bitmap &&
+           (end > dirty_bitmap_size(bitmap) ||
+            dirty_bitmap_next_clean(bitmap, request->offset, end, &clean));
 }
 
 static int co_execute(NbdRequest *request)

@@ -33,8 +33,9 @@ bool nbd_header_get(const uint8_t *p, NbdMode mode, NbdHeader *header);
 /* How many ids a payload of @len bytes holds; -1 where it is none. */
 static inline int64_t nbd_status_payload_ids(uint64_t len)
 {
-    return len < NBD_STATUS_PAYLOAD_FIXED || len % 4 ? -1
-                                                     : (int64_t)(len - NBD_STATUS_PAYLOAD_FIXED) / 4;
+    return len < NBD_STATUS_PAYLOAD_FIXED || len % 4
+               ? -1
+               : (int64_t)(len - NBD_STATUS_PAYLOAD_FIXED) / 4;
 }
 
 /* --- Replies --- */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The input is what an NBD client sends, from its flags on: negotiation, and what comes behind it. */
+/* The input is what an NBD client sends, from its flags on: negotiation, and what comes behind it.
+ */
 #include "tests/fuzz/fuzz-nbd.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

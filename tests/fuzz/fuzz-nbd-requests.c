@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The input is what an NBD client sends in transmission.  Its first byte chooses what was negotiated
- * before: the mode, and whether there are contexts.  Headers are in it without their magic, which is
- * put in front of each, so that no input ends for a wrong one; payloads are as long as the headers
- * have it, or as there is input.
+ * The input is what an NBD client sends in transmission.  Its first byte chooses what was
+ * negotiated before: the mode, and whether there are contexts.  Headers are in it without their
+ * magic, which is put in front of each, so that no input ends for a wrong one; payloads are as long
+ * as the headers have it, or as there is input.
  */
 #include "nbd-export/wire.h"
 #include "tests/fuzz/fuzz-nbd.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What the fuzz targets of the NBD server share: a served disk with bitmaps, and a client that sends
- * what it has to say and hears the server out.  Whatever it said the session must end then.
+ * What the fuzz targets of the NBD server share: a served disk with bitmaps, and a client that
+ * sends what it has to say and hears the server out.  Whatever it said the session must end then.
  */
 #ifndef TESTS_FUZZ_FUZZ_NBD_H
 #define TESTS_FUZZ_FUZZ_NBD_H

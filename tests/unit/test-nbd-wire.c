@@ -25,7 +25,11 @@ static size_t bytes_of(const char *hex, uint8_t *bytes)
 
 /* --- Requests --- */
 
-#define MIDDLE "0021" "0001" "0102030405060708" "1112131415161718" /* flags to offset */
+#define MIDDLE                                                                                     \
+    "0021"                                                                                         \
+    "0001"                                                                                         \
+    "0102030405060708"                                                                             \
+    "1112131415161718" /* flags to offset */
 
 typedef struct HeaderCase {
     const char *bytes;
@@ -39,15 +43,31 @@ static const HeaderCase headers[] = {
     {"25609513" MIDDLE "f1f2f3f4", NBD_MODE_SIMPLE, true, 0x21, 1, 0xf1f2f3f4, 0xf1f2f3f4},
     {"25609513" MIDDLE "00000000", NBD_MODE_STRUCTURED, true, 0x21, 1, 0, 0},
     /* Only a write has a payload; the flag that tells of one is not known. */
-    {"25609513" "00200000" "0102030405060708" "1112131415161718" "00000200", NBD_MODE_STRUCTURED,
-     true, 0x20, 0, 512, 0},
+    {"25609513"
+     "00200000"
+     "0102030405060708"
+     "1112131415161718"
+     "00000200",
+     NBD_MODE_STRUCTURED, true, 0x20, 0, 512, 0},
     {"21e41c71" MIDDLE "00000000f1f2f3f4", NBD_MODE_EXTENDED, true, 0x21, 1, 0xf1f2f3f4,
      0xf1f2f3f4},
-    {"21e41c71" "00000001" "0102030405060708" "1112131415161718" "0000000000000200",
+    {"21e41c71"
+     "00000001"
+     "0102030405060708"
+     "1112131415161718"
+     "0000000000000200",
      NBD_MODE_EXTENDED, true, 0, 1, 512, 512},
-    {"21e41c71" "00200007" "0102030405060708" "1112131415161718" "000000000000000c",
+    {"21e41c71"
+     "00200007"
+     "0102030405060708"
+     "1112131415161718"
+     "000000000000000c",
      NBD_MODE_EXTENDED, true, 0x20, 7, 12, 12},
-    {"21e41c71" "00000004" "0102030405060708" "1112131415161718" "fffffffffffffffe",
+    {"21e41c71"
+     "00000004"
+     "0102030405060708"
+     "1112131415161718"
+     "fffffffffffffffe",
      NBD_MODE_EXTENDED, true, 0, 4, UINT64_MAX - 1, 0},
     {"21e41c71" MIDDLE "00000000", NBD_MODE_SIMPLE, false, 0, 0, 0, 0},
     {"25609513" MIDDLE "0000000000000000", NBD_MODE_EXTENDED, false, 0, 0, 0, 0},
@@ -93,15 +113,23 @@ static void test_chunk_headers(void)
     uint8_t bytes[NBD_EXTENDED_CHUNK_HEADER_SIZE];
 
     for (NbdMode mode = NBD_MODE_STRUCTURED; mode <= NBD_MODE_EXTENDED; mode++) {
-        uint8_t *end = nbd_chunk_header_put(bytes, mode, NBD_REPLY_ERROR_OFFSET,
-                                            0x0102030405060708, 0x1112131415161718, 0xf1f2f3f4);
+        uint8_t *end = nbd_chunk_header_put(bytes, mode, NBD_REPLY_ERROR_OFFSET, 0x0102030405060708,
+                                            0x1112131415161718, 0xf1f2f3f4);
         bool extended = mode == NBD_MODE_EXTENDED;
 
         g_assert_cmpuint(end - bytes, ==, nbd_chunk_header_size(mode));
         check_bytes(bytes, end - bytes,
-                    extended ? "6e8a278c" "0000" "8002" "0102030405060708" "1112131415161718"
+                    extended ? "6e8a278c"
+                               "0000"
+                               "8002"
+                               "0102030405060708"
+                               "1112131415161718"
                                "00000000f1f2f3f4"
-                             : "668e33ef" "0000" "8002" "0102030405060708" "f1f2f3f4");
+                             : "668e33ef"
+                               "0000"
+                               "8002"
+                               "0102030405060708"
+                               "f1f2f3f4");
         nbd_chunk_header_set_done(bytes);
         check_bytes(bytes + 4, 4, "00018002");
     }
@@ -128,13 +156,20 @@ static void test_extents(void)
     g_assert_true(nbd_extents_add(&e, 0x10000, 0));
     g_assert_false(nbd_extents_add(&e, 0x400, 1)); /* one too many */
     g_assert_true(nbd_extents_add(&e, 0x800, 0));  /* but this is not one more */
-    check_extents(&e, "00000007" "00001200" "00000001" "00010800" "00000000");
+    check_extents(&e, "00000007"
+                      "00001200"
+                      "00000001"
+                      "00010800"
+                      "00000000");
 
     nbd_extents_init(&e, NBD_MODE_EXTENDED, 7, 1);
     g_assert_true(nbd_extents_add(&e, 1ull << 40, 3));
     g_assert_true(nbd_extents_add(&e, 1ull << 32, 3));
     g_assert_false(nbd_extents_add(&e, 1, 0));
-    check_extents(&e, "00000007" "00000001" "0000010100000000" "0000000000000003");
+    check_extents(&e, "00000007"
+                      "00000001"
+                      "0000010100000000"
+                      "0000000000000003");
 }
 
 static void test_many_extents(void)
