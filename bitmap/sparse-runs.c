@@ -47,11 +47,20 @@ static bool walk_word(RunWalk *w, uint64_t word, uint64_t base)
     return true;
 }
 
-/* A leaf with scattered bits lies in memory that is in no cache: its lines are fetched together. */
-static void fetch_lines(const uint64_t *page, uint64_t lines)
+/*
+ * A leaf with scattered bits lies in memory that is in no cache: its lines are fetched together,
+ * while the one before is looked at.  @left: the children of a node at level 1 that are still to be
+ * walked.
+ */
+static void fetch_next(const SparseNode *node, uint64_t left)
 {
-    for (; lines; lines &= lines - 1) {
-        __builtin_prefetch(page + __builtin_ctzll(lines) * SPARSE_LINE_WORDS);
+    unsigned i = left ? __builtin_ctzll(left) : 0;
+
+    if (!left || !(node->mixed >> i & 1)) {
+        return;
+    }
+    for (uint64_t lines = node->lines[i]; lines; lines &= lines - 1) {
+        __builtin_prefetch(node->child[i].page + __builtin_ctzll(lines) * SPARSE_LINE_WORDS);
     }
 }
 
@@ -78,9 +87,7 @@ static inline uint64_t clipped(const uint64_t *page, unsigned i, unsigned from, 
 static bool walk_leaf(RunWalk *w, const uint64_t *page, uint64_t lines, uint64_t base,
                       unsigned from, unsigned to)
 {
-    lines &= sparse_words_lines(from, to);
-    fetch_lines(page, lines);
-    for (; lines; lines &= lines - 1) {
+    for (lines &= sparse_words_lines(from, to); lines; lines &= lines - 1) {
         unsigned first = __builtin_ctzll(lines) * SPARSE_LINE_WORDS;
 
         for (unsigned words = words_in_line(page + first); words; words &= words - 1) {
@@ -92,6 +99,21 @@ static bool walk_leaf(RunWalk *w, const uint64_t *page, uint64_t lines, uint64_t
         }
     }
     return true;
+}
+
+static bool walk_node(RunWalk *w, const SparseNode *node, unsigned level, uint64_t base);
+
+/* The part [from, to) of child i, which begins at @child and has set bits. */
+static bool walk_child(RunWalk *w, const SparseNode *node, unsigned level, unsigned i,
+                       uint64_t child, uint64_t from, uint64_t to)
+{
+    if (node->ones >> i & 1) {
+        return found(w, from, to);
+    }
+    if (level > 1) {
+        return walk_node(w, node->child[i].node, level - 1, child);
+    }
+    return walk_leaf(w, node->child[i].page, node->lines[i], child, from - child, to - child);
 }
 
 static bool walk_node(RunWalk *w, const SparseNode *node, unsigned level, uint64_t base)
@@ -106,13 +128,10 @@ static bool walk_node(RunWalk *w, const SparseNode *node, unsigned level, uint64
         if (child >= w->end) {
             break;
         }
-        if (from >= to) {
-            continue;
+        if (level == 1 && child + span < w->end) {
+            fetch_next(node, left & (left - 1));
         }
-        if (node->ones >> i & 1 ? !found(w, from, to)
-            : level > 1         ? !walk_node(w, node->child[i].node, level - 1, child)
-                        : !walk_leaf(w, node->child[i].page, node->lines[i], child, from - child,
-                                     to - child)) {
+        if (from < to && !walk_child(w, node, level, i, child, from, to)) {
             return false;
         }
     }
