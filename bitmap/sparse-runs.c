@@ -9,6 +9,8 @@
 typedef struct RunWalk {
     uint64_t start, end;         /* only in here */
     uint64_t run_start, run_end; /* found and not handed out: more may join; empty at first */
+    const uint64_t *ahead;       /* the leaf behind the one that is walked */
+    uint64_t ahead_lines;        /* those of its lines that were not fetched yet */
     SparseRunFn *fn;
     void *opaque;
 } RunWalk;
@@ -48,20 +50,26 @@ static bool walk_word(RunWalk *w, uint64_t word, uint64_t base)
 }
 
 /*
- * A leaf with scattered bits lies in memory that is in no cache: its lines are fetched together,
- * while the one before is walked.  @left: the children of a node at level 1 that are still to be.
- * (Always inline: a call that does nothing but this would be left out for having no effect.)
+ * A leaf with scattered bits lies in memory that is in no cache.  So its lines are fetched while
+ * the leaf before is walked, one for each line of that: more at once would only wait for each
+ * other.
  */
-static G_ALWAYS_INLINE inline void fetch_next(const SparseNode *node, uint64_t left)
+static inline void fetch_ahead(RunWalk *w)
+{
+    if (w->ahead_lines) {
+        __builtin_prefetch(w->ahead + __builtin_ctzll(w->ahead_lines) * SPARSE_LINE_WORDS);
+        w->ahead_lines &= w->ahead_lines - 1;
+    }
+}
+
+/* @left: the children of a node at level 1 that come behind the one to be walked now. */
+static void look_ahead(RunWalk *w, const SparseNode *node, uint64_t left)
 {
     unsigned i = left ? __builtin_ctzll(left) : 0;
+    bool mixed = left && node->mixed >> i & 1;
 
-    if (!left || !(node->mixed >> i & 1)) {
-        return;
-    }
-    for (uint64_t lines = node->lines[i]; lines; lines &= lines - 1) {
-        __builtin_prefetch(node->child[i].page + __builtin_ctzll(lines) * SPARSE_LINE_WORDS);
-    }
+    w->ahead = mixed ? node->child[i].page : NULL;
+    w->ahead_lines = mixed ? node->lines[i] : 0;
 }
 
 /* Which words of a line are not zero, a bit each; without branches that nobody could foretell. */
@@ -90,6 +98,7 @@ static bool walk_leaf(RunWalk *w, const uint64_t *page, uint64_t lines, uint64_t
     for (lines &= sparse_words_lines(from, to); lines; lines &= lines - 1) {
         unsigned first = __builtin_ctzll(lines) * SPARSE_LINE_WORDS;
 
+        fetch_ahead(w);
         for (unsigned words = words_in_line(page + first); words; words &= words - 1) {
             unsigned i = first + __builtin_ctz(words);
 
@@ -128,8 +137,8 @@ static bool walk_node(RunWalk *w, const SparseNode *node, unsigned level, uint64
         if (child >= w->end) {
             break;
         }
-        if (level == 1 && child + span < w->end) {
-            fetch_next(node, left & (left - 1));
+        if (level == 1) {
+            look_ahead(w, node, child + span < w->end ? left & (left - 1) : 0);
         }
         if (from < to && !walk_child(w, node, level, i, child, from, to)) {
             return false;
