@@ -2,6 +2,9 @@
 /* The transmission phase of one connection: its life and its reader; see session.h. */
 #include "nbd-export/session.h"
 
+#include <errno.h>
+#include <sys/socket.h>
+
 #include "block/control.h"
 
 /* --- Request objects --- */
@@ -319,6 +322,21 @@ static bool co_next_request(NbdSession *session)
 
 /* --- Life --- */
 
+/*
+ * A unix socket has room for 200 KiB by default: a large reply would be sent in pieces, with a
+ * wake-up for each.  TCP finds its own size.
+ */
+static void widen(const Socket *socket)
+{
+    int fd = socket_fd(socket), domain = 0, bytes = NBD_SEND_BUFFER;
+    socklen_t len = sizeof(domain);
+
+    if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0 && domain == AF_UNIX &&
+        setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes)) < 0) {
+        g_debug("the send buffer of %s stays small: %s", socket->peer, g_strerror(errno));
+    }
+}
+
 static NbdSession *session_new(NbdExport *export, Socket *socket, bool structured, GArray *contexts)
 {
     NbdSession *session = g_new0(NbdSession, 1);
@@ -329,6 +347,7 @@ static NbdSession *session_new(NbdExport *export, Socket *socket, bool structure
     session->contexts = contexts;
     session->rx = g_malloc(NBD_RECEIVE_BUFFER);
     nbd_replies_init(session);
+    widen(socket);
     return session;
 }
 

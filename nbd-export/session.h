@@ -25,6 +25,8 @@
 /* One receive can bring as many requests as fit. */
 #define NBD_RECEIVE_BUFFER (128u << 10)
 #define NBD_MAX_IOV 128
+/* Of replies that wait in the kernel, on a unix socket; bytes. */
+#define NBD_SEND_BUFFER (1 << 20)
 
 /* A piece of a reply: a small head, and a payload that lies elsewhere. */
 typedef struct NbdChunk {

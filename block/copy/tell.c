@@ -83,6 +83,7 @@ XCopyInfo *block_copy_info(const BlockCopy *copy)
         .saved = copy->kept_bytes,
         .in_target = copy_in_target(copy),
         .given_back = bytes_of(copy, copy->selected - sparse_bitmap_count(copy->access)),
+        .host_copied = copy->host_bytes,
     };
     return info;
 }

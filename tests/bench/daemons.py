@@ -17,7 +17,8 @@ class Measured(Daemon):
     """A daemon with an NBD server; see Daemon."""
 
     def __init__(self, binary, limit=None, scratch=None):
-        args = ['--scratch-dir', scratch.folder] if scratch and _has_scratch_dir(binary) else []
+        self.spills = _has_scratch_dir(binary)
+        args = ['--scratch-dir', scratch.folder] if scratch and self.spills else []
         super().__init__(*args, binary=binary, nbd=True,
                          **({'preexec_fn': limit.enter} if limit else {}))
 

@@ -195,7 +195,7 @@ static void co_pull(void *opaque)
     co_control_lock();
     t.disk = co_mem_open("disk", SIZE);
     control_unlock();
-    for (int i = 0; i < rounds() / 3; i++) {
+    for (int i = 0; i < rounds(40) / 3; i++) {
         co_pull_round(&t);
     }
     co_control_lock();
@@ -347,7 +347,7 @@ static void co_none_round(PullTest *t)
     g_assert_true(co_test_user_init(&t->reader, t->scratch, BLOCK_PERM_CONSISTENT_READ,
                                     BLOCK_PERM_ALL & ~BLOCK_PERM_RESIZE, NULL));
     control_unlock();
-    co_start_backup(&args, t->disk, t->snapshot);
+    co_start_backup(&args, t->disk, t->snapshot, NULL, NULL);
     t->cbw = block_node_find("flt");
     t->stop_readers = false;
     for (t->readers = 0; t->readers < 4;) {
@@ -378,7 +378,7 @@ static void co_none(void *opaque)
     qmp_event_set_sink(note_event, &outcome);
     co_guest_start(&t.guest, t.disk, t.disk);
     control_unlock();
-    for (int i = 0; i < rounds() / 2; i++) {
+    for (int i = 0; i < rounds(40) / 2; i++) {
         co_none_round(&t);
     }
     co_control_lock();
