@@ -20,6 +20,7 @@ static void link_session(NbdExport *export, NbdSession *session)
     }
     export->sessions = session;
     session->on_loop = true;
+    session->buffers.store = &export->buffers;
 }
 
 /* The loop of the graph, which waits for us from now on; NULL when the export goes away. */
@@ -81,6 +82,7 @@ void nbd_export_leave(NbdExport *export, NbdSession *session)
         session->next->prev = session->prev;
     }
     session->on_loop = false;
+    session->buffers.store = NULL;
     co_queue_wake_all(&export->left);
 }
 
@@ -308,6 +310,7 @@ static void free_parts(NbdExport *export)
 {
     g_free(export->name);
     g_free(export->description);
+    nbd_buffers_clear(&export->buffers);
     g_clear_pointer(&export->contexts, g_array_unref);
     g_ptr_array_unref(export->bitmaps);
     g_ptr_array_unref(export->waiting);

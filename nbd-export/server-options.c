@@ -6,33 +6,6 @@
 #include "block/socket-address.h"
 #include "util/error.h"
 
-static bool parse_number(const char *text, uint64_t max, uint64_t *value)
-{
-    return g_ascii_string_to_unsigned(text, 10, 0, max, value, NULL);
-}
-
-/* Tries the ports from "port" to "to"; the error is the last one's. */
-static bool co_start_in_range(NbdServerConfig *config, uint16_t to, GError **errp)
-{
-    uint64_t port;
-
-    if (!parse_number(config->addr.port, G_MAXUINT16, &port)) {
-        return tm_error_set(errp, "port '%s' must be a number where 'to' is given",
-                            config->addr.port);
-    }
-    for (; port < to; port++) {
-        g_autofree char *text = g_strdup_printf("%u", (unsigned)port);
-
-        config->addr.port = text;
-        if (co_nbd_server_start(config, NULL)) {
-            return true;
-        }
-    }
-    g_autofree char *last = g_strdup_printf("%u", (unsigned)port);
-    config->addr.port = last;
-    return co_nbd_server_start(config, errp);
-}
-
 bool co_nbd_server_start_options(const NbdServerOptions *options, GError **errp)
 {
     NbdServerConfig config = {
@@ -41,7 +14,6 @@ bool co_nbd_server_start_options(const NbdServerOptions *options, GError **errp)
         .handshake_seconds = options->has_handshake_max_seconds ? options->handshake_max_seconds
                                                                 : NBD_DEFAULT_HANDSHAKE_SECONDS,
     };
-    const SocketAddress *address = options->addr;
 
     if (nbd_server_running()) {
         return tm_error_set(errp, "NBD server already running");
@@ -52,10 +24,6 @@ bool co_nbd_server_start_options(const NbdServerOptions *options, GError **errp)
     if (options->tls_authz) {
         return tm_error_set(errp, "Parameter 'tls-authz' needs 'tls-creds'");
     }
-    if (!socket_address_translate(address, "the NBD server", &config.addr, errp)) {
-        return false;
-    }
-    return address->type == SOCKET_ADDRESS_TYPE_INET && address->u.inet.has_to
-               ? co_start_in_range(&config, address->u.inet.to, errp)
-               : co_nbd_server_start(&config, errp);
+    return socket_address_translate(options->addr, &config.addr, errp) &&
+           co_nbd_server_start(&config, errp);
 }

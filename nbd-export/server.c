@@ -2,11 +2,13 @@
 /* The NBD server; see server.h. */
 #include "nbd-export/server.h"
 
+#include <sys/socket.h>
+
 #include "nbd-export/negotiate.h"
 #include "nbd-export/session.h"
 #include "util/error.h"
 
-#define BACKLOG 128
+#define BACKLOG SOMAXCONN /* clients that come all at once are not turned away */
 
 typedef struct NbdClient {
     Socket *socket;  /* while negotiating */

@@ -379,7 +379,7 @@ static void session_free(NbdSession *session)
         session->unused = request->next;
         g_free(request);
     }
-    nbd_buffers_clear(&session->buffers);
+    g_assert(session->buffers.bytes_used == 0);
     g_array_unref(session->contexts);
     socket_free(session->socket);
     g_free(session->rx);

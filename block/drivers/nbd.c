@@ -53,6 +53,9 @@ static char *make_filename(const BlockdevOptionsNbd *o)
     case SOCKET_ADDRESS_TYPE_INET:
         return g_strdup_printf("nbd://%s:%s%s%s", o->server->u.inet.host, o->server->u.inet.port,
                                *export ? "/" : "", export);
+    case SOCKET_ADDRESS_TYPE_VSOCK:
+        return g_strdup_printf("nbd+vsock://%s:%s%s%s", o->server->u.vsock.cid,
+                               o->server->u.vsock.port, *export ? "/" : "", export);
     default:
         return g_strdup_printf("nbd:fd:%s%s%s", o->server->u.fd.str, *export ? ":exportname=" : "",
                                export);
