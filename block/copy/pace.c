@@ -30,8 +30,8 @@
 #define PERIOD_NS (256 * MS)
 
 const PaceRules pace_of_copier = {
-    .too_slow = 160,
-    .fast_enough = 140,
+    .too_slow = 140,
+    .fast_enough = 120,
     .idle_ns = 500 * MS,
     .stopping_ns = 8 * MS,
     .quiet_ns = 50 * MS,
