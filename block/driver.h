@@ -154,6 +154,15 @@ struct BlockDriver {
     /* @want_zero: exact zeroes matter more than speed. status->bytes in, out: see BlockStatus. */
     int (*co_block_status)(BlockNode *node, bool want_zero, int64_t offset, int64_t bytes,
                            BlockStatus *status);
+    /*
+     * A copy by the host.  From: passes it on to its child, or, where the bytes are, to the target
+     * (co_block_copy_range_to()).  To: passes it on to its child, or does it.  Missing: -ENOTSUP,
+     * for a filter too, which may have to see the data.
+     */
+    int (*co_copy_range_from)(BlockNode *node, int64_t offset, BlockChild *target,
+                              int64_t target_offset, int64_t bytes);
+    int (*co_copy_range_to)(BlockNode *node, int64_t offset, BlockNode *source,
+                            int64_t source_offset, int64_t bytes);
     int64_t (*co_get_size)(BlockNode *node); /* missing: that of node->file */
     void (*refresh_limits)(BlockNode *node); /* after the children's limits were merged in */
     /*
@@ -169,10 +178,10 @@ struct BlockDriver {
      */
     void (*fill_info)(const BlockNode *node, BlockDeviceInfo *info);
     /*
-     * Does the node have something in memory that it is putting away, so that co_close would take
-     * long?  Loop 0, as fill_info.
+     * Puts away what the node has in memory, so that co_close need not: begins or goes on with it,
+     * and does not wait.  True when nothing is left.  The node's loop, control lock.
      */
-    bool (*is_settling)(const BlockNode *node);
+    bool (*settle)(BlockNode *node);
 
     unsigned supports_write_flags;        /* BLOCK_FUA: else the gate flushes after the write */
     unsigned supports_write_zeroes_flags; /* BLOCK_FUA, BLOCK_MAY_UNMAP, BLOCK_NO_FALLBACK */

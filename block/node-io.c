@@ -3,8 +3,8 @@
  * The gate: reads and everything that changes data; see node-io.h.
  *
  * A request goes: check, pad to the driver's alignment, track and serialise, hooks, mark bitmaps
- * (I1), driver in pieces of its limits (driver-io.c), mark again, hooks.  node-status.c,
- * node-flush.c and truncate.c are the gate's other ways in.
+ * (I1), driver in pieces of its limits (driver-io.c), mark again, hooks.  node-copy.c,
+ * node-status.c, node-flush.c and truncate.c are the gate's other ways in.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -21,12 +21,12 @@ void *block_alloc(const BlockNode *node, size_t len)
     return aligned_alloc(MAX(node->limits.mem_alignment, 4096), (MAX(len, 1) + 4095) / 4096 * 4096);
 }
 
-static int check_range(const BlockNode *node, int64_t offset, int64_t bytes)
+int gate_check_range(const BlockNode *node, int64_t offset, int64_t bytes)
 {
     return offset < 0 || bytes < 0 || offset > node->size || bytes > node->size - offset ? -EIO : 0;
 }
 
-static int check_change(const BlockChild *child, int64_t offset, int64_t bytes, unsigned flags)
+int gate_check_change(const BlockChild *child, int64_t offset, int64_t bytes, unsigned flags)
 {
     unsigned need = flags & BLOCK_WRITE_UNCHANGED ? BLOCK_PERM_WRITE | BLOCK_PERM_WRITE_UNCHANGED
                                                   : BLOCK_PERM_WRITE;
@@ -34,12 +34,7 @@ static int check_change(const BlockChild *child, int64_t offset, int64_t bytes, 
     if (child->node->options.read_only || !(child->perm & need)) {
         return -EPERM;
     }
-    return check_range(child->node, offset, bytes);
-}
-
-static bool fits_alignment(const BlockNode *node, int64_t offset, int64_t bytes)
-{
-    return ((offset | bytes) & (node->limits.request_alignment - 1)) == 0;
+    return gate_check_range(child->node, offset, bytes);
 }
 
 /* --- one tracked request ------------------------------------------------------------------ */
@@ -66,14 +61,14 @@ static int after_hooks(BlockReq *req, const IoSlice *data, int ret)
     return ret;
 }
 
-static void mark_bitmaps(const BlockReq *req)
+void gate_mark_bitmaps(const BlockReq *req)
 {
     for (unsigned i = 0; i < req->node->bitmaps->len; i++) {
         dirty_bitmap_mark(req->node->bitmaps->pdata[i], req->offset, req->bytes);
     }
 }
 
-static void wait_turn(BlockReq *req)
+void co_gate_wait_turn(BlockReq *req)
 {
     if (req->flags & BLOCK_SERIALISING) {
         co_block_req_serialise(req, req->node->limits.request_alignment);
@@ -110,14 +105,14 @@ static int change(BlockReq *req, const IoSlice *data, unsigned flags)
 
     if (ret == 0) {
         if (marks) {
-            mark_bitmaps(req);
+            gate_mark_bitmaps(req);
         }
         if (G_UNLIKELY(req->node->write_threshold)) {
             gate_check_write_threshold(req);
         }
         ret = do_change(req, data, flags);
         if (marks) {
-            mark_bitmaps(req);
+            gate_mark_bitmaps(req);
         }
         req->node->write_gen++;
     }
@@ -130,7 +125,7 @@ static int tracked_read(BlockNode *node, int64_t offset, const IoSlice *data, un
     int ret;
 
     block_req_begin(&req, node, BLOCK_REQ_READ, offset, data->len, flags);
-    wait_turn(&req);
+    co_gate_wait_turn(&req);
     ret = before_hooks(&req);
     if (ret == 0) {
         ret = co_driver_read(node, offset, data, flags & ~BLOCK_SERIALISING);
@@ -147,7 +142,7 @@ static int tracked_change(BlockNode *node, BlockReqType type, int64_t offset, in
     int ret;
 
     block_req_begin(&req, node, type, offset, bytes, flags);
-    wait_turn(&req);
+    co_gate_wait_turn(&req);
     ret = change(&req, data, flags & ~BLOCK_SERIALISING);
     block_req_end(&req);
     return ret;
@@ -266,7 +261,7 @@ static int change_by_bounce(BlockNode *node, BlockReqType type, int64_t offset, 
     if (bounce.bytes != bytes || (flags & BLOCK_SERIALISING)) {
         co_block_req_serialise(&req, node->limits.request_alignment);
     } else {
-        wait_turn(&req);
+        co_gate_wait_turn(&req);
     }
     if (ret == 0) {
         ret = read_edges(node, &bounce, offset, bytes);
@@ -347,7 +342,7 @@ static int read_over_end(BlockChild *child, int64_t offset, const IoSlice *data,
 int co_block_read(BlockChild *child, int64_t offset, const IoSlice *data, unsigned flags)
 {
     BlockNode *node = child->node;
-    int ret = check_range(node, offset, data->len);
+    int ret = gate_check_range(node, offset, data->len);
 
     if (G_UNLIKELY(ret < 0 && is_over_end(child, offset, data->len))) {
         return read_over_end(child, offset, data, flags);
@@ -356,7 +351,7 @@ int co_block_read(BlockChild *child, int64_t offset, const IoSlice *data, unsign
         return ret;
     }
     gate_enter(node);
-    if (fits_alignment(node, offset, data->len) && memory_fits(node, data)) {
+    if (gate_fits_alignment(node, offset, data->len) && memory_fits(node, data)) {
         ret = tracked_read(node, offset, data, flags);
     } else {
         ret = read_by_bounce(node, offset, data, flags);
@@ -370,7 +365,7 @@ static int zero_request(BlockNode *node, int64_t offset, int64_t bytes, unsigned
     if (!node->options.discard_unmap) {
         flags &= ~BLOCK_MAY_UNMAP;
     }
-    return fits_alignment(node, offset, bytes)
+    return gate_fits_alignment(node, offset, bytes)
                ? tracked_change(node, BLOCK_REQ_WRITE_ZEROES, offset, bytes, NULL, flags)
                : zero_unaligned(node, offset, bytes, flags);
 }
@@ -385,7 +380,7 @@ static bool detected_zeroes(const BlockNode *node, const IoSlice *data)
 int co_block_write(BlockChild *child, int64_t offset, const IoSlice *data, unsigned flags)
 {
     BlockNode *node = child->node;
-    int ret = check_change(child, offset, data->len, flags);
+    int ret = gate_check_change(child, offset, data->len, flags);
 
     if (ret < 0 || data->len == 0) {
         return ret;
@@ -395,7 +390,7 @@ int co_block_write(BlockChild *child, int64_t offset, const IoSlice *data, unsig
         bool unmap = node->options.detect_zeroes == BLOCKDEV_DETECT_ZEROES_OPTIONS_UNMAP;
 
         ret = zero_request(node, offset, data->len, flags | (unmap ? BLOCK_MAY_UNMAP : 0));
-    } else if (fits_alignment(node, offset, data->len) && memory_fits(node, data)) {
+    } else if (gate_fits_alignment(node, offset, data->len) && memory_fits(node, data)) {
         ret = tracked_change(node, BLOCK_REQ_WRITE, offset, data->len, data, flags);
     } else {
         ret = change_by_bounce(node, BLOCK_REQ_WRITE, offset, data->len, data, flags);
@@ -406,7 +401,7 @@ int co_block_write(BlockChild *child, int64_t offset, const IoSlice *data, unsig
 
 int co_block_write_zeroes(BlockChild *child, int64_t offset, int64_t bytes, unsigned flags)
 {
-    int ret = check_change(child, offset, bytes, flags);
+    int ret = gate_check_change(child, offset, bytes, flags);
 
     if (ret < 0 || bytes == 0) {
         return ret;
@@ -425,7 +420,7 @@ int co_block_discard(BlockChild *child, int64_t offset, int64_t bytes)
 {
     BlockNode *node = child->node;
     int64_t start, end;
-    int ret = check_change(child, offset, bytes, 0);
+    int ret = gate_check_change(child, offset, bytes, 0);
 
     if (ret < 0 || !node->options.discard_unmap) {
         return ret;

@@ -25,6 +25,19 @@ G_GNUC_WARN_UNUSED_RESULT int co_block_write_zeroes(BlockChild *child, int64_t o
 G_GNUC_WARN_UNUSED_RESULT int co_block_discard(BlockChild *child, int64_t offset, int64_t bytes);
 G_GNUC_WARN_UNUSED_RESULT int co_block_flush(BlockChild *child);
 
+/*
+ * Lets the host copy from one node to another, without a look at the data.  Any error may mean that
+ * only this way is barred (-ENOTSUP: it is, on one of the nodes below), and says nothing of which
+ * end failed; part of the range may have been written then.
+ */
+G_GNUC_WARN_UNUSED_RESULT int co_block_copy_range(BlockChild *source, int64_t source_offset,
+                                                  BlockChild *target, int64_t target_offset,
+                                                  int64_t bytes);
+/* Its second half, for drivers: @source is where the bytes are, and its request is tracked. */
+G_GNUC_WARN_UNUSED_RESULT int co_block_copy_range_to(BlockNode *source, int64_t source_offset,
+                                                     BlockChild *target, int64_t target_offset,
+                                                     int64_t bytes);
+
 /* One buffer. */
 G_GNUC_WARN_UNUSED_RESULT int co_block_read_buf(BlockChild *child, int64_t offset, void *buf,
                                                 size_t len);

@@ -7,10 +7,9 @@
 #include "qmp-schema/qmp-types.h"
 
 /*
- * Fills in *addr, whose texts are those of @address (not copied).  What no socket of ours can do is
- * an error that names @what ("the NBD server").
+ * Fills in *addr, whose texts are those of @address (not copied).  A descriptor must be one that
+ * the daemon has inherited, by number or by the name that systemd gave it, and does not use yet.
  */
-bool socket_address_translate(const SocketAddress *address, const char *what, SocketAddr *addr,
-                              GError **errp);
+bool socket_address_translate(const SocketAddress *address, SocketAddr *addr, GError **errp);
 
 #endif

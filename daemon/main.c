@@ -7,6 +7,7 @@
 #include "daemon/help.h"
 #include "daemon/life.h"
 #include "daemon/report.h"
+#include "io/listen-fds.h"
 
 /* In force for every thread that is made later; life.c takes them from a descriptor. */
 static void block_signals(void)
@@ -63,6 +64,7 @@ int main(int argc, char **argv)
     int status = EXIT_FAILURE;
 
     report_take_log();
+    listen_fds_check_pid();
     if (options_read(&options, argc, argv)) {
         status = start(&options);
     }

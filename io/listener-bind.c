@@ -52,7 +52,7 @@ static void set_options(int fd, const SockName *name, const SocketAddr *addr, co
 {
     int on = 1, v6_only = has_family(names, AF_INET) || (addr->ipv6 && !addr->ipv4);
 
-    if (name->sa.sa_family != AF_UNIX) {
+    if (addr->kind == SOCKET_ADDR_TCP) {
         setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
     }
     if (name->sa.sa_family == AF_INET6) {
@@ -77,10 +77,10 @@ static bool bind_and_listen(int fd, const SocketAddr *addr, const SockName *name
 static int open_listening(const SocketAddr *addr, const SockName *name, const GArray *names,
                           int backlog, GError **errp)
 {
-    int fd = socket(name->sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int fd = socket_open(addr, name);
 
     if (fd < 0) {
-        tm_error_set_errno(errp, errno, addr->kind == SOCKET_ADDR_UNIX
+        tm_error_set_errno(errp, -fd, addr->kind == SOCKET_ADDR_UNIX
                                             ? "Failed to create Unix socket"
                                             : "Failed to create socket");
         return -1;
@@ -91,6 +91,27 @@ static int open_listening(const SocketAddr *addr, const SockName *name, const GA
         return -1;
     }
     return fd;
+}
+
+/* Tries the ports up to the last one; the error is the last one's. */
+static int open_in_range(const SocketAddr *addr, SockName *name, const GArray *names, int backlog,
+                         GError **errp)
+{
+    unsigned port = addr->last_port ? ntohs(name->in.sin_port) : 0;
+    int fd = -1;
+
+    if (port > addr->last_port) {
+        tm_error_set(errp, "No port from %u to %u", port, addr->last_port);
+        return -1;
+    }
+    for (; fd < 0 && port < addr->last_port; port++) {
+        name->in.sin_port = htons(port); /* it lies at the same place in both families */
+        fd = open_listening(addr, name, names, backlog, NULL);
+    }
+    if (fd < 0 && addr->last_port) {
+        name->in.sin_port = htons(addr->last_port);
+    }
+    return fd < 0 ? open_listening(addr, name, names, backlog, errp) : fd;
 }
 
 static void note_address(ListenerBinding *binding, int fd)
@@ -107,11 +128,7 @@ static void use_same_port(int fd, SockName *name)
 {
     SockName first = {.len = sizeof(first.storage)};
 
-    if (name->sa.sa_family == AF_UNIX || getsockname(fd, &first.sa, &first.len) < 0) {
-        return;
-    }
-    /* The port lies at the same place in both families. */
-    if (!name->in.sin_port) {
+    if (getsockname(fd, &first.sa, &first.len) == 0 && !name->in.sin_port) {
         name->in.sin_port = first.in.sin_port;
     }
 }
@@ -126,10 +143,10 @@ static bool bind_names(const SocketAddr *addr, GArray *names, int backlog,
         SockName *name = &g_array_index(names, SockName, i);
         int fd;
 
-        if (binding->fds->len) {
+        if (binding->fds->len) { /* TCP: nothing else has several names */
             use_same_port(g_array_index(binding->fds, int, 0), name);
         }
-        fd = open_listening(addr, name, names, backlog, first_error ? NULL : &first_error);
+        fd = open_in_range(addr, name, names, backlog, first_error ? NULL : &first_error);
         if (fd >= 0) {
             g_array_append_val(binding->fds, fd);
             note_address(binding, fd);
@@ -165,6 +182,7 @@ static bool take_fd(const SocketAddr *addr, int backlog, ListenerBinding *bindin
     }
     flags = fcntl(addr->fd, F_GETFL);
     fcntl(addr->fd, F_SETFL, flags & ~O_NONBLOCK); /* the ring waits */
+    socket_take_fd(addr->fd);
     g_array_append_val(binding->fds, addr->fd);
     note_address(binding, addr->fd);
     return true;

@@ -4,6 +4,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
@@ -36,6 +37,14 @@ static bool fill_unix(const SocketAddr *addr, SockName *name, GError **errp)
         name->len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + before + len);
     }
     return true;
+}
+
+static void fill_vsock(const SocketAddr *addr, SockName *name)
+{
+    *name = (SockName){.len = sizeof(name->vm)};
+    name->vm.svm_family = AF_VSOCK;
+    name->vm.svm_cid = addr->cid;
+    name->vm.svm_port = addr->vsock_port;
 }
 
 /* A look-up that runs in the worker pool. */
@@ -86,8 +95,12 @@ static bool co_resolve_tcp(const SocketAddr *addr, bool passive, GArray *names, 
     if (!passive && (!*host || !*port)) {
         return tm_error_set(errp, "host and/or port not specified");
     }
-    job.hints = (struct addrinfo){.ai_family = wanted_family(addr), .ai_socktype = SOCK_STREAM,
-                                  .ai_flags = passive ? AI_PASSIVE : 0};
+    job.hints = (struct addrinfo){
+        .ai_family = wanted_family(addr),
+        .ai_socktype = SOCK_STREAM,
+        .ai_flags = (passive ? AI_PASSIVE : 0) |
+                    (addr->numeric ? AI_NUMERICHOST | AI_NUMERICSERV : 0),
+    };
     ret = co_look_up(&job);
     if (ret) {
         return tm_error_set(errp, "address resolution failed for %s:%s: %s", host, port,
@@ -108,16 +121,17 @@ GArray *co_socket_resolve(const SocketAddr *addr, bool passive, GError **errp)
 {
     g_autoptr(GArray) names = g_array_new(FALSE, FALSE, sizeof(SockName));
 
-    if (addr->kind == SOCKET_ADDR_UNIX) {
-        SockName name;
+    SockName name;
 
-        if (!fill_unix(addr, &name, errp)) {
-            return NULL;
-        }
-        g_array_append_val(names, name);
-    } else if (!co_resolve_tcp(addr, passive, names, errp)) {
+    if (addr->kind == SOCKET_ADDR_TCP) {
+        return co_resolve_tcp(addr, passive, names, errp) ? g_steal_pointer(&names) : NULL;
+    }
+    if (addr->kind == SOCKET_ADDR_VSOCK) {
+        fill_vsock(addr, &name);
+    } else if (!fill_unix(addr, &name, errp)) {
         return NULL;
     }
+    g_array_append_val(names, name);
     return g_steal_pointer(&names);
 }
 
@@ -145,6 +159,8 @@ char *sock_name_format(const SockName *name)
     case AF_INET6:
         inet_ntop(AF_INET6, &name->in6.sin6_addr, host, sizeof(host));
         return g_strdup_printf("[%s]:%u", host, ntohs(name->in6.sin6_port));
+    case AF_VSOCK:
+        return g_strdup_printf("vsock:%u:%u", name->vm.svm_cid, name->vm.svm_port);
     default:
         return g_strdup("unknown");
     }
@@ -158,6 +174,19 @@ bool socket_check_fd(int fd, GError **errp)
         return tm_error_set(errp, "File descriptor '%d' is not a socket", fd);
     }
     return true;
+}
+
+int socket_open(const SocketAddr *addr, const SockName *name)
+{
+    int protocol = addr->mptcp ? IPPROTO_MPTCP : 0;
+    int fd = socket(name->sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC, protocol);
+
+    return fd < 0 ? -errno : fd;
+}
+
+void socket_take_fd(int fd)
+{
+    fcntl(fd, F_SETFD, FD_CLOEXEC);
 }
 
 /* A connection works without them too, so failures do not matter. */

@@ -8,7 +8,7 @@
 #include "util/error.h"
 
 /* A connected descriptor or -errno. */
-static int co_connect_name(SocketConnect *connect, const SockName *name)
+static int co_connect_name(SocketConnect *connect, const SocketAddr *addr, const SockName *name)
 {
     struct io_uring_sqe *sqe;
     CoOp op;
@@ -17,9 +17,9 @@ static int co_connect_name(SocketConnect *connect, const SockName *name)
     if (connect->cancelled) {
         return -ECANCELED;
     }
-    fd = socket(name->sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    fd = socket_open(addr, name);
     if (fd < 0) {
-        return -errno;
+        return fd;
     }
     sqe = co_op_sqe();
     io_uring_prep_connect(sqe, fd, &name->sa, name->len);
@@ -54,6 +54,7 @@ static Socket *socket_from_fd(const SocketAddr *addr, GError **errp)
                            addr->fd);
         return NULL;
     }
+    socket_take_fd(addr->fd);
     socket_tune(addr->fd, &name, addr->keep_alive);
     peer = sock_name_format(&name);
     return socket_new_fd(addr->fd, peer);
@@ -63,6 +64,9 @@ static void set_connect_error(GError **errp, const SocketAddr *addr, int error)
 {
     if (addr->kind == SOCKET_ADDR_UNIX) {
         tm_error_set_errno(errp, error, "Failed to connect to '%s'", addr->path);
+    } else if (addr->kind == SOCKET_ADDR_VSOCK) {
+        tm_error_set_errno(errp, error, "Failed to connect to '%u:%u'", addr->cid,
+                           addr->vsock_port);
     } else {
         tm_error_set_errno(errp, error, "Failed to connect to '%s:%s'", addr->host, addr->port);
     }
@@ -83,7 +87,7 @@ Socket *co_socket_connect_or_cancel(SocketConnect *connect, const SocketAddr *ad
     for (guint i = 0; i < names->len; i++) {
         const SockName *name = &g_array_index(names, SockName, i);
 
-        fd = co_connect_name(connect, name);
+        fd = co_connect_name(connect, addr, name);
         if (fd >= 0) {
             g_autofree char *peer = sock_name_format(name);
 

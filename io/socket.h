@@ -75,15 +75,20 @@ void socket_free(Socket *socket);
 
 /*
  * An address, as QMP's SocketAddress gives it (the caller translates).  The fd of kind FD is taken
- * over if the call it is given to succeeds.  All TCP connections get TCP_NODELAY.
+ * over if the call it is given to succeeds, and is close-on-exec from then on.  All TCP connections
+ * get TCP_NODELAY.
  */
 typedef struct SocketAddr {
-    enum { SOCKET_ADDR_UNIX, SOCKET_ADDR_TCP, SOCKET_ADDR_FD } kind;
+    enum { SOCKET_ADDR_UNIX, SOCKET_ADDR_TCP, SOCKET_ADDR_VSOCK, SOCKET_ADDR_FD } kind;
     const char *path;       /* UNIX */
     bool abstract, tight;   /* UNIX: Linux abstract name space */
     const char *host, *port; /* TCP */
     bool ipv4, ipv6;        /* TCP: families wanted; both false means any */
+    bool numeric;           /* TCP: host and port are digits */
+    bool mptcp;
+    uint16_t last_port;     /* TCP, listening: the first free port up to this one; 0: just .port */
     bool keep_alive;
+    uint32_t cid, vsock_port;
     int fd;                 /* FD: a connected or listening socket passed in */
 } SocketAddr;
 

@@ -19,6 +19,9 @@ static SocketAddress flat_address(const SocketAddressLegacy *legacy)
     case SOCKET_ADDRESS_TYPE_UNIX:
         address.u.q_unix = *legacy->u.q_unix.data;
         break;
+    case SOCKET_ADDRESS_TYPE_VSOCK:
+        address.u.vsock = *legacy->u.vsock.data;
+        break;
     case SOCKET_ADDRESS_TYPE_FD:
         address.u.fd = *legacy->u.fd.data;
         break;

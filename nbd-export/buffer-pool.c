@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The data buffers of one connection; see buffer-pool.h. */
+/* Data buffers; see buffer-pool.h. */
 #include "nbd-export/buffer-pool.h"
 
 #include <glib.h>
@@ -26,17 +26,26 @@ bool nbd_buffers_have_room(const NbdBufferPool *pool, size_t len)
     return pool->bytes_used == 0 || pool->bytes_used + size <= NBD_BUFFERS_MAX_USED;
 }
 
+/* A buffer that is kept, or NULL. */
+static void *take_kept(NbdBufferStore *store, unsigned shift)
+{
+    NbdBuffer **kept = &store->kept[shift - NBD_BUFFER_MIN_SHIFT];
+    NbdBuffer *buffer = *kept;
+
+    if (buffer) {
+        *kept = buffer->next;
+        store->bytes_kept -= (size_t)1 << shift;
+    }
+    return buffer;
+}
+
 void *nbd_buffer_get(NbdBufferPool *pool, size_t len)
 {
     unsigned shift = shift_of(len);
-    NbdBuffer **kept = &pool->kept[shift - NBD_BUFFER_MIN_SHIFT];
     size_t size = (size_t)1 << shift;
-    void *buffer = *kept;
+    void *buffer = pool->store ? take_kept(pool->store, shift) : NULL;
 
-    if (buffer) {
-        *kept = (*kept)->next;
-        pool->bytes_kept -= size;
-    } else {
+    if (!buffer) {
         buffer = aligned_alloc(ALIGNMENT, size);
     }
     if (buffer) {
@@ -48,30 +57,29 @@ void *nbd_buffer_get(NbdBufferPool *pool, size_t len)
 void nbd_buffer_put(NbdBufferPool *pool, void *buffer, size_t len)
 {
     unsigned shift = shift_of(len);
-    NbdBuffer **kept = &pool->kept[shift - NBD_BUFFER_MIN_SHIFT];
+    NbdBufferStore *store = pool->store;
     size_t size = (size_t)1 << shift;
     NbdBuffer *link = buffer;
 
     pool->bytes_used -= size;
-    if (pool->bytes_kept + size > NBD_BUFFERS_MAX_KEPT) {
+    if (!store || store->bytes_kept + size > NBD_BUFFERS_MAX_KEPT) {
         free(buffer);
         return;
     }
-    link->next = *kept;
-    *kept = link;
-    pool->bytes_kept += size;
+    link->next = store->kept[shift - NBD_BUFFER_MIN_SHIFT];
+    store->kept[shift - NBD_BUFFER_MIN_SHIFT] = link;
+    store->bytes_kept += size;
 }
 
-void nbd_buffers_clear(NbdBufferPool *pool)
+void nbd_buffers_clear(NbdBufferStore *store)
 {
-    g_assert(pool->bytes_used == 0);
-    for (unsigned i = 0; i < G_N_ELEMENTS(pool->kept); i++) {
-        while (pool->kept[i]) {
-            NbdBuffer *buffer = pool->kept[i];
+    for (unsigned i = 0; i < G_N_ELEMENTS(store->kept); i++) {
+        while (store->kept[i]) {
+            NbdBuffer *buffer = store->kept[i];
 
-            pool->kept[i] = buffer->next;
+            store->kept[i] = buffer->next;
             free(buffer);
         }
     }
-    pool->bytes_kept = 0;
+    store->bytes_kept = 0;
 }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The data buffers of one connection: bounded in bytes, and kept for the next request.
+ * Data buffers.  Those of one connection are bounded in bytes; unused ones are kept for the next
+ * request, of any connection of the same export: so that many connections that have worked and are
+ * idle hold no more than one.
  *
  * Sizes are powers of two; what is handed out counts with its whole size.  Not for more than one
  * thread at a time.
@@ -14,7 +16,7 @@
 #define NBD_BUFFER_MIN_SHIFT 12 /* 4 KiB */
 #define NBD_BUFFER_MAX_SHIFT 25 /* NBD_MAX_PAYLOAD */
 
-/* Handed out at most, and kept unused at most; bytes. */
+/* Handed out to a connection at most, and kept unused by an export at most; bytes. */
 #define NBD_BUFFERS_MAX_USED (64u << 20)
 #define NBD_BUFFERS_MAX_KEPT (16u << 20)
 
@@ -22,9 +24,16 @@ typedef struct NbdBuffer {
     struct NbdBuffer *next; /* private, and lies in the buffer while it is unused */
 } NbdBuffer;
 
-typedef struct NbdBufferPool {
+/* Of an export: what is unused.  Zero-initialised. */
+typedef struct NbdBufferStore {
     NbdBuffer *kept[NBD_BUFFER_MAX_SHIFT - NBD_BUFFER_MIN_SHIFT + 1];
-    size_t bytes_used, bytes_kept;
+    size_t bytes_kept;
+} NbdBufferStore;
+
+/* Of a connection. */
+typedef struct NbdBufferPool {
+    NbdBufferStore *store; /* NULL on the way from one loop to another: nothing is kept */
+    size_t bytes_used;
 } NbdBufferPool;
 
 /* Is there room for one more buffer of @len bytes?  Always when none is handed out. */
@@ -36,7 +45,7 @@ void *nbd_buffer_get(NbdBufferPool *pool, size_t len);
 /* Takes it back; @len as when it was handed out. */
 void nbd_buffer_put(NbdBufferPool *pool, void *buffer, size_t len);
 
-/* Frees what is kept; nothing may be handed out. */
-void nbd_buffers_clear(NbdBufferPool *pool);
+/* Frees what is kept. */
+void nbd_buffers_clear(NbdBufferStore *store);
 
 #endif

@@ -7,6 +7,7 @@
 
 #include "bitmap/dirty-bitmap.h"
 #include "block/export.h"
+#include "nbd-export/buffer-pool.h"
 #include "nbd-export/meta-context.h"
 
 typedef struct NbdSession NbdSession;
@@ -35,6 +36,7 @@ typedef struct NbdExport {
 
     /* Graph's loop. */
     NbdSession *sessions;         /* those that run on it */
+    NbdBufferStore buffers;       /* theirs */
     CoQueue left;                 /* woken when one has left or arrived */
     int64_t data_start, data_end; /* known to be data; a hint that cannot do harm */
 } NbdExport;

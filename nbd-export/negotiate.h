@@ -5,11 +5,12 @@
 
 #include "io/socket.h"
 #include "nbd-export/nbd-export.h"
+#include "nbd-export/protocol.h"
 
 /* What was agreed on. */
 typedef struct NbdChoice {
     NbdExport *export; /* with a client's place, which the caller gives back */
-    bool structured;
+    NbdMode mode;
     GArray *contexts; /* of uint32_t: indexes into export->contexts */
 } NbdChoice;
 
@@ -31,7 +32,7 @@ bool co_nbd_negotiate(Socket **socket, const struct NbdTls *tls, NbdChoice *choi
 typedef struct NbdNegotiation {
     Socket *socket;
     bool fixed_newstyle, no_zeroes; /* client flags */
-    bool structured;
+    NbdMode mode;                   /* of transmission */
     const struct NbdTls *tls; /* to be started before all else; NULL where nothing is (any more) */
     bool encrypted;
 

@@ -8,33 +8,6 @@
 #include "block/socket-address.h"
 #include "util/error.h"
 
-static bool parse_number(const char *text, uint64_t max, uint64_t *value)
-{
-    return g_ascii_string_to_unsigned(text, 10, 0, max, value, NULL);
-}
-
-/* Tries the ports from "port" to "to"; the error is the last one's. */
-static bool co_start_in_range(NbdServerConfig *config, uint16_t to, GError **errp)
-{
-    uint64_t port;
-
-    if (!parse_number(config->addr.port, G_MAXUINT16, &port)) {
-        return tm_error_set(errp, "port '%s' must be a number where 'to' is given",
-                            config->addr.port);
-    }
-    for (; port < to; port++) {
-        g_autofree char *text = g_strdup_printf("%u", (unsigned)port);
-
-        config->addr.port = text;
-        if (co_nbd_server_start(config, NULL)) {
-            return true;
-        }
-    }
-    g_autofree char *last = g_strdup_printf("%u", (unsigned)port);
-    config->addr.port = last;
-    return co_nbd_server_start(config, errp);
-}
-
 /* Holds what is named. */
 static bool find_tls(const NbdServerOptions *options, NbdServerConfig *config, GError **errp)
 {
@@ -50,16 +23,6 @@ static bool find_tls(const NbdServerOptions *options, NbdServerConfig *config, G
         return config->tls_authz != NULL;
     }
     return true;
-}
-
-static bool co_listen(const SocketAddress *address, NbdServerConfig *config, GError **errp)
-{
-    if (!socket_address_translate(address, "the NBD server", &config->addr, errp)) {
-        return false;
-    }
-    return address->type == SOCKET_ADDRESS_TYPE_INET && address->u.inet.has_to
-               ? co_start_in_range(config, address->u.inet.to, errp)
-               : co_nbd_server_start(config, errp);
 }
 
 bool co_nbd_server_start_options(const NbdServerOptions *options, GError **errp)
@@ -78,7 +41,9 @@ bool co_nbd_server_start_options(const NbdServerOptions *options, GError **errp)
     if (options->tls_authz && !options->tls_creds) {
         return tm_error_set(errp, "Parameter 'tls-authz' needs 'tls-creds'");
     }
-    ok = find_tls(options, &config, errp) && co_listen(options->addr, &config, errp);
+    ok = find_tls(options, &config, errp) &&
+         socket_address_translate(options->addr, &config.addr, errp) &&
+         co_nbd_server_start(&config, errp);
     g_clear_pointer(&config.tls_creds, user_object_release);
     g_clear_pointer(&config.tls_authz, user_object_release);
     return ok;

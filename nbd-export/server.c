@@ -2,12 +2,14 @@
 /* The NBD server; see server.h. */
 #include "nbd-export/server.h"
 
+#include <sys/socket.h>
+
 #include "nbd-export/negotiate.h"
 #include "nbd-export/session.h"
 #include "nbd-export/starttls.h"
 #include "util/error.h"
 
-#define BACKLOG 128
+#define BACKLOG SOMAXCONN /* clients that come all at once are not turned away */
 
 typedef struct NbdClient {
     Socket *socket;  /* while negotiating (below TLS) */
@@ -81,7 +83,7 @@ static void co_serve(Socket *socket)
         socket_free(socket);
         return;
     }
-    co_nbd_session_run(choice.export, socket, choice.structured, choice.contexts);
+    co_nbd_session_run(choice.export, socket, choice.mode, choice.contexts);
 }
 
 /* A connection that was accepted beyond the limit waits for its turn like those in the backlog. */

@@ -5,7 +5,7 @@
 BUILD_PACKAGES="gcc libc6-dev meson ninja-build pkg-config python3 libglib2.0-dev libgnutls28-dev
     libjansson-dev liburing-dev libnbd-dev libisal-dev libzstd-dev python3-docutils"
 TEST_PACKAGES="qemu-system-x86 qemu-utils libnbd-bin python3-libnbd nbdkit gnutls-bin file fio
-    e2fsprogs util-linux procps git"
+    e2fsprogs xfsprogs util-linux procps git"
 DEMO_PACKAGES="qemu-system-x86 qemu-utils libnbd-bin python3-libnbd busybox-static cpio e2fsprogs"
 SANITIZER_PACKAGES="libasan8 libubsan1 libtsan2"
 

@@ -18,6 +18,7 @@ static void make_sets(BlockCopy *copy)
     copy->zeroes = sparse_bitmap_new(n);
     copy->lost = sparse_bitmap_new(n);
     copy->access = sparse_bitmap_new(n);
+    copy->hosted = sparse_bitmap_new(n);
 }
 
 static void make_staging(BlockCopy *copy, const BlockCopyOptions *options)
@@ -83,6 +84,7 @@ void block_copy_free(BlockCopy *copy)
     sparse_bitmap_free(copy->zeroes);
     sparse_bitmap_free(copy->lost);
     sparse_bitmap_free(copy->access);
+    sparse_bitmap_free(copy->hosted);
     g_free(copy->job_id);
     g_free(copy);
 }
@@ -320,17 +322,22 @@ static bool moves_in(const Transit *transit, int64_t offset, int64_t bytes)
     return false;
 }
 
+static bool is_moving(const BlockCopy *copy, int64_t offset, int64_t bytes)
+{
+    uint64_t block;
+    bool moves = sparse_bitmap_next_set(copy->hosted, copy_first_block(copy, offset),
+                                        copy_end_block(copy, offset, bytes), &block);
+
+    for (const Transit *t = copy->transits; t && !moves; t = t->next) {
+        moves = moves_in(t, offset, bytes);
+    }
+    return moves;
+}
+
 void co_copy_wait_transits(BlockCopy *copy, int64_t offset, int64_t bytes)
 {
-    Transit *t = copy->transits;
-
-    while (t) {
-        if (moves_in(t, offset, bytes)) {
-            co_queue_wait(&copy->transit_stops);
-            t = copy->transits; /* the list may be another */
-        } else {
-            t = t->next;
-        }
+    while (is_moving(copy, offset, bytes)) {
+        co_queue_wait(&copy->transit_stops);
     }
 }
 

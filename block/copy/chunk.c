@@ -79,19 +79,13 @@ static void take_staged(Chunk *chunk, uint64_t block, char *to)
     staging_page_free(copy->staging, page);
 }
 
-/* A block that is in no state was moved by somebody else, and is not ours to write. */
+/* Not pending; what is in no state was moved by somebody else, and is not ours to write. */
 static void take_block(Chunk *chunk, uint64_t block)
 {
     BlockCopy *copy = chunk->copy;
     int64_t offset = copy_block_offset(copy, block), bytes = copy_blocks_bytes(copy, block, 1);
 
-    if (sparse_bitmap_clear(copy->pending, block, 1)) {
-        if (chunk->buf) {
-            add_data(chunk, offset, bytes);
-        } else {
-            add_part(chunk, offset, bytes, NULL);
-        }
-    } else if (sparse_bitmap_clear(copy->zeroes, block, 1)) {
+    if (sparse_bitmap_clear(copy->zeroes, block, 1)) {
         add_part(chunk, offset, bytes, NULL);
     } else if (chunk->buf && copy->staging && staging_look(copy->staging, block)) {
         take_staged(chunk, block, chunk->buf + (offset - chunk->offset));
@@ -99,6 +93,20 @@ static void take_block(Chunk *chunk, uint64_t block)
     } else if (chunk->buf && copy->spill && sparse_bitmap_get(spill_held(copy->spill), block)) {
         spill_drop(copy->spill, block); /* it has been fetched */
         add_data(chunk, offset, bytes);
+    } else if (chunk->hosted && sparse_bitmap_get(copy->lost, block)) {
+        add_part(chunk, offset, bytes, NULL); /* there may be newer bytes: no view shows those */
+    }
+}
+
+static void take_pending(Chunk *chunk, int64_t offset, int64_t bytes)
+{
+    if (chunk->in_target) {
+        chunk->moved += bytes;
+        chunk->copy->host_bytes += bytes;
+    } else if (chunk->buf) {
+        add_data(chunk, offset, bytes);
+    } else {
+        add_part(chunk, offset, bytes, NULL);
     }
 }
 
@@ -119,15 +127,8 @@ static void take_range(Chunk *chunk)
             take_block(chunk, block);
         }
         if (count) {
-            int64_t offset = copy_block_offset(copy, run);
-            int64_t bytes = copy_blocks_bytes(copy, run, count);
-
             sparse_bitmap_clear(copy->pending, run, count);
-            if (chunk->buf) {
-                add_data(chunk, offset, bytes);
-            } else {
-                add_part(chunk, offset, bytes, NULL);
-            }
+            take_pending(chunk, copy_block_offset(copy, run), copy_blocks_bytes(copy, run, count));
         }
     }
 }
@@ -141,14 +142,10 @@ static void set_taken(Chunk *chunk)
 static void take_leaving(Chunk *chunk, uint64_t at)
 {
     BlockCopy *copy = chunk->copy;
-    const SparseBitmap *held = staging_held(copy->staging);
     char *to = chunk->buf;
     uint64_t block;
 
-    for (unsigned i = 0; i < LEAVE_BLOCKS; i++) {
-        if (!sparse_bitmap_next_set(held, at, UINT64_MAX, &block)) {
-            break;
-        }
+    for (unsigned i = 0; i < LEAVE_BLOCKS && copy_next_leaving(copy, at, &block); i++) {
         take_staged(chunk, block, to);
         add_part(chunk, copy_block_offset(copy, block), copy_blocks_bytes(copy, block, 1), to);
         to += copy->block_size;
@@ -161,7 +158,6 @@ static void take_leaving(Chunk *chunk, uint64_t at)
 
 Chunk *chunk_new_leave(BlockCopy *copy, int64_t *from)
 {
-    const SparseBitmap *held = staging_held(copy->staging);
     Chunk *chunk = chunk_new(copy, CHUNK_LEAVE, 0, 0);
     uint64_t first = 0;
 
@@ -171,8 +167,8 @@ Chunk *chunk_new_leave(BlockCopy *copy, int64_t *from)
         chunk_free(chunk);
         return NULL;
     }
-    if (!sparse_bitmap_next_set(held, copy_first_block(copy, *from), UINT64_MAX, &first)) {
-        sparse_bitmap_next_set(held, 0, UINT64_MAX, &first);
+    if (!copy_next_leaving(copy, copy_first_block(copy, *from), &first)) {
+        copy_next_leaving(copy, 0, &first);
     }
     take_leaving(chunk, first);
     *from = chunk->offset + chunk->bytes;
@@ -204,6 +200,15 @@ static bool needs_source(const Chunk *chunk)
                                   copy_end_block(copy, chunk->offset, chunk->bytes), &block);
 }
 
+static int get_buffer(Chunk *chunk)
+{
+    chunk->buf_len = align_up(chunk->bytes, chunk->copy->block_size);
+    if (!chunk->buf) {
+        chunk->buf = copy_buffer_get(chunk->copy, chunk->buf_len);
+    }
+    return chunk->buf ? 0 : -ENOMEM;
+}
+
 static int co_read_source(Chunk *chunk)
 {
     struct iovec iov = { chunk->buf, chunk->bytes };
@@ -214,19 +219,45 @@ static int co_read_source(Chunk *chunk)
 
 static int co_read(Chunk *chunk)
 {
-    BlockCopy *copy = chunk->copy;
-    int ret = 0;
+    int ret = get_buffer(chunk);
 
-    chunk->buf_len = align_up(chunk->bytes, copy->block_size);
-    if (!chunk->buf && !(chunk->buf = copy_buffer_get(copy, chunk->buf_len))) {
-        return -ENOMEM;
-    }
-    if (needs_source(chunk)) {
+    if (ret == 0 && needs_source(chunk)) {
         /* At a second try the buffer may have fetched blocks, which this overwrites. */
         g_clear_pointer(&chunk->fetched, sparse_bitmap_free);
         ret = co_read_source(chunk);
     }
     return ret < 0 ? ret : co_chunk_fetch(chunk);
+}
+
+/* What was saved while the host copied is needed in memory, to be written over it. */
+static int co_get_saved(Chunk *chunk)
+{
+    int ret = get_buffer(chunk);
+
+    return ret < 0 ? ret : co_chunk_fetch(chunk);
+}
+
+/*
+ * Once the copy is off the guest writes without saving: what is pending then need not be right any
+ * more where the host has copied it.
+ */
+static int co_take_hosted(Chunk *chunk)
+{
+    bool all_pending = copy_all_pending(chunk->copy, chunk->offset, chunk->bytes);
+    int ret = all_pending ? 0 : co_get_saved(chunk);
+
+    return chunk->copy->off ? -ECANCELED : ret;
+}
+
+static int co_bring(Chunk *chunk)
+{
+    BlockCopy *copy = chunk->copy;
+
+    if (!chunk->in_target && copy_host_may(copy, chunk->offset, chunk->bytes)) {
+        chunk->hosted = true;
+        chunk->in_target = co_copy_by_host(copy, chunk->offset, chunk->bytes) == 0;
+    }
+    return chunk->in_target ? co_take_hosted(chunk) : co_read(chunk);
 }
 
 int co_chunk_take(Chunk *chunk)
@@ -238,15 +269,17 @@ int co_chunk_take(Chunk *chunk)
     }
     chunk->is_read = true;
     if (chunk->kind == CHUNK_DATA) {
-        ret = co_read(chunk);
+        ret = co_bring(chunk);
     }
-    if (ret < 0) {
-        return ret;
+    if (ret == 0) {
+        take_range(chunk);
+        set_taken(chunk);
+        copy_spill_pump(chunk->copy);
     }
-    take_range(chunk);
-    set_taken(chunk);
-    copy_spill_pump(chunk->copy);
-    return 0;
+    if (chunk->hosted) {
+        copy_host_end(chunk->copy, chunk->offset, chunk->bytes);
+    }
+    return ret;
 }
 
 /* --- writing --- */

@@ -18,6 +18,8 @@ typedef struct Chunk {
     BlockCopy *copy;
     ChunkKind kind;
     int64_t offset, bytes; /* what it was made for */
+    bool hosted;           /* the host was let at it: newer bytes may be in the target … */
+    bool in_target;        /* … but what is pending is right there */
     bool taken;            /* the old bytes are in parts, and nowhere else */
     bool is_read;          /* what failed last: reading the source, or writing the target */
     char *buf;
@@ -35,8 +37,8 @@ typedef struct Chunk {
 Chunk *chunk_new(BlockCopy *copy, ChunkKind kind, int64_t offset, int64_t bytes);
 
 /*
- * LEAVE: takes some staged blocks (there are some) from *from on or, past the last, from the start
- * of the disk; moves *from behind them.  NULL when out of memory.
+ * LEAVE: takes some staged blocks (copy_next_leaving() finds some) from *from on or, past the last,
+ * from the start of the disk; moves *from behind them.  NULL when out of memory.
  */
 Chunk *chunk_new_leave(BlockCopy *copy, int64_t *from);
 

@@ -14,13 +14,16 @@
 /* What the copier reads at the least, however busy the guest is: bytes a second. */
 #define COPIER_LEAST_SPEED ((int64_t)8 << 20)
 #define CHUNK_BYTES ((int64_t)512 << 10)
+/* The host takes more at a time: what it shares costs by the call. */
+#define HOST_CHUNK_BYTES ((int64_t)4 << 20)
 
 struct Copier {
     CopierOptions o;
     BlockCopy *copy;
     int64_t unit;       /* what a bit of @left stands for */
     SparseBitmap *left; /* what no chunk was made for yet */
-    int64_t chunk_max, chunk_usual; /* bytes: with a rate limit, and without */
+    int64_t chunk_max, chunk_usual; /* bytes: with a rate limit, and without … */
+    int64_t chunk_host;             /* … where the host copies */
     Pace pace;
     int64_t copying_bytes; /* of data chunks in flight */
 

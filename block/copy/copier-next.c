@@ -109,9 +109,11 @@ static bool should_leave(const Copier *c)
 /* Above the low mark, or when all else is copied: blocks leave staging singly. */
 static Chunk *next_leave(Copier *c)
 {
+    uint64_t block;
     Chunk *chunk;
 
-    if (copier_staging_empty(c) || c->leaving >= MAX_LEAVES || !should_leave(c)) {
+    if (copier_staging_empty(c) || c->leaving >= MAX_LEAVES || !should_leave(c) ||
+        !copy_next_leaving(c->copy, 0, &block)) {
         return NULL;
     }
     chunk = chunk_new_leave(c->copy, &c->leave_from);
@@ -180,11 +182,12 @@ static bool pace_allows(Copier *c)
 }
 
 /* Bytes of a chunk that is not limited by the job's speed. */
-static int64_t usual_chunk(const Copier *c)
+static int64_t usual_chunk(const Copier *c, int64_t offset, int64_t bytes)
 {
     int64_t left = MAX(c->unit, align_down(COPIER_BYTES - c->copying_bytes, c->unit));
+    bool by_host = copy_host_may(c->copy, offset, MIN(bytes, c->chunk_host));
 
-    return MIN(left, pace_read_size(&c->pace, c->unit, c->chunk_usual));
+    return MIN(left, pace_read_size(&c->pace, c->unit, by_host ? c->chunk_host : c->chunk_usual));
 }
 
 static Chunk *next_copy(Copier *c)
@@ -201,7 +204,9 @@ static Chunk *next_copy(Copier *c)
         return NULL;
     }
     bytes = MIN(bytes, c->known_until - offset);
-    bytes = MIN(bytes, limited ? c->chunk_max : c->known_zero ? ZERO_BYTES : usual_chunk(c));
+    bytes = MIN(bytes, limited         ? c->chunk_max
+                       : c->known_zero ? ZERO_BYTES
+                                       : usual_chunk(c, offset, bytes));
     if ((!c->known_zero && !pace_allows(c)) || !limit_allows(c, bytes)) {
         return NULL;
     }

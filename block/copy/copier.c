@@ -24,6 +24,14 @@ static void fill_left(Copier *c)
     }
 }
 
+/* What is wished for in whole units, at least one, and not above the user's limit. */
+static int64_t chunk_size(const Copier *c, int64_t wish)
+{
+    int64_t most = c->o.max_chunk ? align_down(c->o.max_chunk, c->unit) : INT64_MAX;
+
+    return MAX(c->unit, MIN(wish, most));
+}
+
 Copier *copier_new(const CopierOptions *options)
 {
     Copier *c = g_new0(Copier, 1);
@@ -33,16 +41,15 @@ Copier *copier_new(const CopierOptions *options)
     /* A compressed cluster is written whole, so that it is read whole. */
     c->unit = MAX(c->copy->block_size, MIN(c->copy->cluster_size,
                                            c->o.compress ? 2 * COPY_MAX_IO : COPY_MAX_IO));
-    c->chunk_max = MAX(c->unit, COPY_MAX_IO);
-    if (options->max_chunk) {
-        c->chunk_max = MAX(c->unit, MIN(c->chunk_max, align_down(options->max_chunk, c->unit)));
-    }
-    c->chunk_usual = MIN(c->chunk_max, MAX(c->unit, CHUNK_BYTES));
+    c->chunk_max = chunk_size(c, COPY_MAX_IO);
+    c->chunk_usual = chunk_size(c, CHUNK_BYTES);
+    c->chunk_host = chunk_size(c, HOST_CHUNK_BYTES);
     pace_init(&c->pace, &pace_of_copier, MAX(COPIER_BYTES, c->unit),
               options->least_speed ? options->least_speed : COPIER_LEAST_SPEED, loop_now_ns());
     c->wake_time = INT64_MAX;
     fill_left(c);
     c->copy->pace = &c->pace;
+    c->copy->use_host = options->use_copy_range && !options->compress;
     block_copy_set_notify(c->copy, options->notify, options->opaque);
     return c;
 }

@@ -26,6 +26,7 @@ typedef struct CopierOptions {
     int64_t max_chunk;    /* bytes; 0: no limit but the copier's own */
     int64_t least_speed;  /* bytes a second, however busy the guest is; 0: the copier's own */
     bool compress;
+    bool use_copy_range;   /* the host copies where it can (not with compress) */
     bool discard_source;   /* what was copied is discarded in the source */
     bool only_allocated;   /* sync=top: leave out what the source's top layer does not have */
     RateLimit *limit;      /* the job's */

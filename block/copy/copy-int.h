@@ -39,8 +39,8 @@ struct Transit {
     Transit *next, **prev; /* copy->transits */
 };
 
-/* What a kept buffer holds (buffers.c); larger ones are not kept. */
-#define COPY_BUFFER_BYTES ((size_t)512 << 10)
+/* Sizes of buffers that are kept (buffers.c). */
+#define COPY_BUFFER_SIZES 2
 
 /*
  * A block is in one of these states, or none of them: not selected, or moved to the target (done,
@@ -55,6 +55,9 @@ struct BlockCopy {
     SparseBitmap *zeroes;  /* saved: they were zeroes */
     SparseBitmap *lost;    /* they could not be read */
     SparseBitmap *access;  /* the frozen view may be read here */
+    SparseBitmap *hosted;  /* the host is copying them to the target (host-copy.c) */
+    bool use_host;         /* it may; off for good after its first failure */
+    _Atomic int64_t host_bytes; /* that it has copied */
     Staging *staging;      /* BLOCK_COPY_STAGED */
     bool takes_single_blocks; /* the target does, without a look at what is around them */
     Spill *spill;          /* NULL: there is none */
@@ -73,8 +76,8 @@ struct BlockCopy {
     Save *saves; /* in flight */
     Transit *transits;
     CoQueue transit_stops; /* one of them is there, or has failed */
-    CopyBuffer *buffers;
-    unsigned n_buffers;
+    CopyBuffer *buffers[COPY_BUFFER_SIZES]; /* free ones (buffers.c) … */
+    GSList *huge_pages;                     /* … which all are cut from these */
     _Atomic int64_t saved_bytes; /* that have reached the target */
     BlockCopyNotifyFn *notify;
     void *notify_opaque;
@@ -134,6 +137,14 @@ static inline int64_t copy_blocks_bytes(const BlockCopy *copy, uint64_t block, u
     return MIN(copy->size, copy_block_offset(copy, block + count)) - copy_block_offset(copy, block);
 }
 
+static inline bool copy_all_pending(const BlockCopy *copy, int64_t offset, int64_t bytes)
+{
+    uint64_t block;
+
+    return !sparse_bitmap_next_clear(copy->pending, copy_first_block(copy, offset),
+                                     copy_end_block(copy, offset, bytes), &block);
+}
+
 static inline void copy_notify(const BlockCopy *copy)
 {
     if (copy->notify) {
@@ -173,10 +184,21 @@ void copy_reader_end(BlockCopy *copy, int64_t began, int64_t bytes);
 
 void copy_transit_begin(BlockCopy *copy, Transit *transit, const GArray *parts);
 void copy_transit_end(BlockCopy *copy, Transit *transit);
-/* Waits until nothing in the range is being written to the target. */
+/* Waits until nothing in the range is being written to the target, by a chunk or the host. */
 void co_copy_wait_transits(BlockCopy *copy, int64_t offset, int64_t bytes);
 /* The part that @offset lies in; NULL where it is not on its way. */
 const CopyPart *copy_transit_find(const BlockCopy *copy, int64_t offset);
+
+/* The next staged block that may be written to the target, whatever the host does there. */
+bool copy_next_leaving(const BlockCopy *copy, uint64_t from, uint64_t *block);
+
+/*
+ * May the host copy the range (host-copy.c), and now?  Then it does: 0, and what is pending in the
+ * range when the caller takes it, in one step with copy_host_end(), is right in the target.
+ */
+bool copy_host_may(const BlockCopy *copy, int64_t offset, int64_t bytes);
+G_GNUC_WARN_UNUSED_RESULT int co_copy_by_host(BlockCopy *copy, int64_t offset, int64_t bytes);
+void copy_host_end(BlockCopy *copy, int64_t offset, int64_t bytes);
 
 /*
  * Overlays what is not pending any more on what was read of the source; blocks in the target and

@@ -100,21 +100,48 @@ static void read_transit(const BlockCopy *copy, int64_t offset, const IoSlice *d
     }
 }
 
-/* In one block. */
+/*
+ * How many bytes from @offset on, at most @bytes, one read of the spill file gets.  An extent of it
+ * (1 MiB) is a limit, too.
+ */
+static int64_t spilled_run(const BlockCopy *copy, int64_t offset, int64_t bytes)
+{
+    uint64_t block = copy_first_block(copy, offset), end = copy_end_block(copy, offset, bytes);
+
+    do {
+        block++;
+    } while (block < end && spill_follows(copy->spill, block - 1, block));
+    return MIN(bytes, copy_block_offset(copy, block) - offset);
+}
+
+/* Such a run: whole blocks are read, and what is asked for is cut from them. */
 static int co_read_spilled(BlockCopy *copy, int64_t offset, const IoSlice *data)
 {
     uint64_t block = copy_first_block(copy, offset);
-    char *buf = block_alloc(copy->source->node, copy->block_size);
-    int ret = buf ? co_spill_read(copy->spill, block, 1, buf) : -ENOMEM;
+    struct iovec iov = {
+        .iov_len = (copy_end_block(copy, offset, data->len) - block) * copy->block_size,
+    };
+    IoSlice blocks;
+    int ret;
 
-    if (ret == 0) {
-        io_slice_write(data, buf + (offset - copy_block_offset(copy, block)), data->len);
+    iov.iov_base = copy_buffer_get(copy, iov.iov_len);
+    if (!iov.iov_base) {
+        return -ENOMEM;
     }
-    free(buf);
+    blocks = io_slice(&iov, 1);
+    ret = co_spill_read(copy->spill, block, &blocks);
+    if (ret == 0) {
+        io_slice_write(data, (char *)iov.iov_base + (offset - copy_block_offset(copy, block)),
+                       data->len);
+    }
+    copy_buffer_put(copy, iov.iov_base, iov.iov_len);
     return ret;
 }
 
-/* From where nothing more changes, or memory: then in one block, and without a yield. */
+/*
+ * From where nothing more changes (of the spill file: a run), or memory: then in one block, and
+ * without a yield.
+ */
 static int co_read_place(BlockCopy *copy, Place place, int64_t offset, const IoSlice *data)
 {
     switch (place) {
@@ -163,47 +190,84 @@ int copy_overlay(BlockCopy *copy, int64_t offset, const IoSlice *data, SparseBit
     return ret;
 }
 
-int co_copy_overlay_later(BlockCopy *copy, int64_t offset, const IoSlice *data,
-                          const SparseBitmap *later)
+/* How many bytes from @offset on, at most @bytes, are read at once, and where. */
+static int64_t next_piece(const BlockCopy *copy, int64_t offset, int64_t bytes, Place *place)
 {
-    uint64_t first = copy_first_block(copy, offset), i;
+    bytes = same_place(copy, offset, bytes, place);
+    switch (*place) {
+    case PLACE_STAGING:
+    case PLACE_TRANSIT:
+        return MIN(bytes, copy->block_size - offset % copy->block_size);
+    case PLACE_SPILL:
+        return spilled_run(copy, offset, bytes);
+    case PLACE_SOURCE:
+        return copy_reader_piece(copy, bytes);
+    default:
+        return bytes;
+    }
+}
+
+/* The next run of @later from @from on, of what begins at @offset: @data is cut to its bytes. */
+static bool next_later(const BlockCopy *copy, int64_t offset, const SparseBitmap *later,
+                       uint64_t *from, int64_t *start, IoSlice *data)
+{
+    uint64_t first = copy_first_block(copy, offset), run, count;
+    int64_t end = offset + (int64_t)data->len;
+
+    if (!sparse_bitmap_next_run(later, *from, UINT64_MAX, &run, &count)) {
+        return false;
+    }
+    *from = run + count;
+    *start = MAX(offset, copy_block_offset(copy, first + run));
+    end = MIN(end, copy_block_offset(copy, first + run + count));
+    *data = part_of(data, offset, *start, end - *start);
+    return true;
+}
+
+/* What is in the target was read there. */
+static int co_overlay_run(BlockCopy *copy, int64_t offset, const IoSlice *data)
+{
+    int64_t bytes;
     int ret = 0;
 
-    for (uint64_t at = 0; ret == 0 && sparse_bitmap_next_set(later, at, UINT64_MAX, &i);
-         at = i + 1) {
-        int64_t start = MAX(offset, copy_block_offset(copy, first + i));
-        int64_t end = MIN(offset + (int64_t)data->len, copy_block_offset(copy, first + i + 1));
-        IoSlice part = part_of(data, offset, start, end - start);
-        Place place = place_of(copy, first + i);
+    for (size_t done = 0; done < data->len && ret == 0; done += bytes) {
+        Place place;
+        IoSlice part;
 
+        bytes = next_piece(copy, offset + done, data->len - done, &place);
+        part = io_slice_sub(data, done, bytes);
         if (place != PLACE_TARGET) {
-            ret = co_read_place(copy, place, start, &part);
+            ret = co_read_place(copy, place, offset + done, &part);
         }
     }
     return ret;
 }
 
-static int co_read_blocks(BlockCopy *copy, int64_t offset, const IoSlice *data);
+typedef int CoReadFn(BlockCopy *copy, int64_t offset, const IoSlice *data);
 
-/* Reads the blocks of @later from where they are now; none of them is pending any more. */
-static int co_read_later(BlockCopy *copy, int64_t offset, const IoSlice *data,
-                         const SparseBitmap *later)
+/* Each run of @later by @co_read; none of them is pending any more. */
+static int co_read_runs(BlockCopy *copy, int64_t offset, const IoSlice *data,
+                        const SparseBitmap *later, CoReadFn *co_read)
 {
-    uint64_t first = copy_first_block(copy, offset), run, count;
+    IoSlice part = *data;
+    uint64_t from = 0;
+    int64_t start;
     int ret = 0;
 
-    for (uint64_t at = 0;
-         ret == 0 && sparse_bitmap_next_run(later, at, UINT64_MAX, &run, &count);
-         at = run + count) {
-        int64_t start = MAX(offset, copy_block_offset(copy, first + run));
-        int64_t end = MIN(offset + (int64_t)data->len,
-                          copy_block_offset(copy, first + run + count));
-        IoSlice part = part_of(data, offset, start, end - start);
-
-        ret = co_read_blocks(copy, start, &part);
+    while (ret == 0 && next_later(copy, offset, later, &from, &start, &part)) {
+        ret = co_read(copy, start, &part);
+        part = *data;
     }
     return ret;
 }
+
+int co_copy_overlay_later(BlockCopy *copy, int64_t offset, const IoSlice *data,
+                          const SparseBitmap *later)
+{
+    return co_read_runs(copy, offset, data, later, co_overlay_run);
+}
+
+static int co_read_blocks(BlockCopy *copy, int64_t offset, const IoSlice *data);
 
 static int co_read_source(BlockCopy *copy, int64_t offset, const IoSlice *data)
 {
@@ -216,7 +280,7 @@ static int co_read_source(BlockCopy *copy, int64_t offset, const IoSlice *data)
     if (ret == 0) {
         ret = copy_overlay(copy, offset, data, later);
     }
-    return ret < 0 ? ret : co_read_later(copy, offset, data, later);
+    return ret < 0 ? ret : co_read_runs(copy, offset, data, later, co_read_blocks);
 }
 
 static int co_read_blocks(BlockCopy *copy, int64_t offset, const IoSlice *data)
@@ -228,12 +292,7 @@ static int co_read_blocks(BlockCopy *copy, int64_t offset, const IoSlice *data)
         Place place;
         IoSlice part;
 
-        bytes = same_place(copy, offset + done, data->len - done, &place);
-        if (place == PLACE_STAGING || place == PLACE_SPILL || place == PLACE_TRANSIT) {
-            bytes = MIN(bytes, copy->block_size - (offset + (int64_t)done) % copy->block_size);
-        } else if (place == PLACE_SOURCE) {
-            bytes = copy_reader_piece(copy, bytes);
-        }
+        bytes = next_piece(copy, offset + done, data->len - done, &place);
         part = io_slice_sub(data, done, bytes);
         ret = place == PLACE_SOURCE ? co_read_source(copy, offset + done, &part)
                                     : co_read_place(copy, place, offset + done, &part);

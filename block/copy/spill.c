@@ -15,6 +15,7 @@
 #include <stdatomic.h>
 #include <unistd.h>
 
+#include "block/copy/spill-index.h"
 #include "block/scratch-dir.h"
 #include "io/co-file.h"
 #include "io/co-lock.h"
@@ -29,7 +30,7 @@ struct Spill {
     GArray *free;      /* of int64_t: extents */
     int64_t current;   /* the extent that is being filled; -1: none */
     unsigned filled;   /* its first slots were given out */
-    GHashTable *slots; /* block + 1 to slot + 1 */
+    SpillIndex *index;
     SparseBitmap *held;
     _Atomic int64_t used_extents;
 };
@@ -41,12 +42,13 @@ Spill *spill_new(uint64_t n_blocks, size_t block_size, int64_t max_bytes, int fd
     g_assert(block_size <= SPILL_EXTENT);
     s->block_size = block_size;
     s->per_extent = SPILL_EXTENT / block_size;
-    s->max_extents = max_bytes / SPILL_EXTENT;
+    s->max_extents = MIN(max_bytes / (int64_t)SPILL_EXTENT,
+                         SPILL_INDEX_MAX_SLOTS / s->per_extent);
     s->fd = fd;
     s->used = g_array_new(false, true, sizeof(uint32_t));
     s->free = g_array_new(false, false, sizeof(int64_t));
     s->current = -1;
-    s->slots = g_hash_table_new(NULL, NULL);
+    s->index = spill_index_new();
     s->held = sparse_bitmap_new(n_blocks);
     return s;
 }
@@ -61,7 +63,7 @@ void spill_free(Spill *s)
     }
     g_array_free(s->used, true);
     g_array_free(s->free, true);
-    g_hash_table_destroy(s->slots);
+    spill_index_free(s->index);
     sparse_bitmap_free(s->held);
     g_free(s);
 }
@@ -138,16 +140,9 @@ static int64_t take_slots(Spill *s, unsigned count)
 
 /* --- what is held --- */
 
-static void *key_of(uint64_t block)
-{
-    return GSIZE_TO_POINTER(block + 1);
-}
-
 void spill_hold(Spill *s, uint64_t block, int64_t slot)
 {
-    bool is_new = g_hash_table_insert(s->slots, key_of(block), GSIZE_TO_POINTER(slot + 1));
-
-    g_assert(is_new);
+    spill_index_add(s->index, block, slot);
     sparse_bitmap_set(s->held, block, 1);
 }
 
@@ -161,27 +156,17 @@ const SparseBitmap *spill_held(const Spill *s)
     return s->held;
 }
 
-static int64_t slot_of(const Spill *s, uint64_t block)
+bool spill_follows(const Spill *s, uint64_t block, uint64_t next)
 {
-    return (int64_t)GPOINTER_TO_SIZE(g_hash_table_lookup(s->slots, key_of(block))) - 1;
-}
+    int64_t slot = spill_index_slot(s->index, block) + 1;
 
-unsigned spill_run(const Spill *s, uint64_t block, unsigned max)
-{
-    int64_t slot = slot_of(s, block);
-    unsigned n = 1, in_extent = s->per_extent - slot % s->per_extent;
-
-    while (n < MIN(max, in_extent) && slot_of(s, block + n) == slot + n) {
-        n++;
-    }
-    return n;
+    return slot % s->per_extent != 0 && spill_index_holds(s->index, slot, next);
 }
 
 void spill_drop(Spill *s, uint64_t block)
 {
-    int64_t slot = slot_of(s, block);
+    int64_t slot = spill_index_remove(s->index, block);
 
-    g_hash_table_remove(s->slots, key_of(block));
     sparse_bitmap_clear(s->held, block, 1);
     unuse_slots(s, slot, 1);
 }
@@ -217,17 +202,16 @@ int64_t co_spill_write(Spill *s, const IoSlice *blocks)
     return slot;
 }
 
-int co_spill_read(Spill *s, uint64_t block, unsigned count, void *buf)
+int co_spill_read(Spill *s, uint64_t block, const IoSlice *data)
 {
-    int64_t slot = slot_of(s, block);
-    struct iovec iov = { buf, count * s->block_size };
-    IoSlice data = io_slice(&iov, 1);
+    int64_t slot = spill_index_slot(s->index, block);
+    unsigned count = data->len / s->block_size;
     ssize_t n;
 
     use_slots(s, slot, count);
-    n = co_file_read(s->fd, slot * s->block_size, &data);
+    n = co_file_read(s->fd, slot * s->block_size, data);
     unuse_slots(s, slot, count);
-    return n < 0 ? n : n < (ssize_t)data.len ? -EIO : 0;
+    return n < 0 ? n : n < (ssize_t)data->len ? -EIO : 0;
 }
 
 int spill_dup_file(const Spill *s)
@@ -245,4 +229,10 @@ int64_t spill_limit(const Spill *s)
 int64_t spill_used(const Spill *s)
 {
     return s->used_extents * SPILL_EXTENT;
+}
+
+size_t spill_memory(const Spill *s)
+{
+    return sizeof(*s) + spill_index_memory(s->index) + sparse_bitmap_memory(s->held) +
+           s->used->len * sizeof(uint32_t) + s->free->len * sizeof(int64_t);
 }

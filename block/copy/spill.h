@@ -6,8 +6,8 @@
  * large sequential writes and never change there; an extent is used again when nothing in it is
  * held any more.  The file is bounded, and made when it is first needed.
  *
- * What it takes in memory is bounded with it (I7): the table of slots has 20 bytes an entry and up
- * to two entries a block, 80 MiB for 8 GiB in blocks of 4 KiB, half as much again while it grows.
+ * What it takes in memory is bounded with it (I7): 16 bytes a block of the file (spill-index.h),
+ * and a bit for each block of the disk near those that are held.
  *
  * On the loop of the copy, but where said otherwise.
  */
@@ -44,14 +44,14 @@ void spill_give_back(Spill *s, int64_t slot);
 /* Which blocks are held: a bit each. */
 const SparseBitmap *spill_held(const Spill *s);
 
-/* How many blocks from @block on, which is held, lie in consecutive slots; at most @max. */
-unsigned spill_run(const Spill *s, uint64_t block, unsigned max);
+/* Is @next held in the slot behind that of @block, which is held, so that one read gets both? */
+bool spill_follows(const Spill *s, uint64_t block, uint64_t next);
 
 /*
- * Reads such a run; @buf has room for whole blocks and suits direct I/O.  What was held when it
- * began is read, even if it is dropped meanwhile.
+ * Reads @block and those that follow it so; @data has room for whole blocks and suits direct I/O.
+ * What was held when it began is read, even if it is dropped meanwhile.
  */
-G_GNUC_WARN_UNUSED_RESULT int co_spill_read(Spill *s, uint64_t block, unsigned count, void *buf);
+G_GNUC_WARN_UNUSED_RESULT int co_spill_read(Spill *s, uint64_t block, const IoSlice *data);
 
 /* It is not held any more. */
 void spill_drop(Spill *s, uint64_t block);
@@ -64,5 +64,6 @@ int spill_dup_file(const Spill *s);
 
 int64_t spill_limit(const Spill *s); /* bytes */
 int64_t spill_used(const Spill *s);  /* bytes of extents in use; any thread */
+size_t spill_memory(const Spill *s); /* bytes */
 
 #endif

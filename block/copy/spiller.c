@@ -111,10 +111,13 @@ static int64_t co_spill_batch(BlockCopy *copy)
     return MIN(slot, 0);
 }
 
-/* Without a spill file to turn to, nobody waits long for room. */
+/*
+ * A file that is full has shown that the target will not keep up: nobody waits long for room.
+ * Where it could not be made or written nothing is known of the target: it sets the guest's pace.
+ */
 static void set_hurry(BlockCopy *copy)
 {
-    staging_set_hurry(copy->staging, !copy_spill_has_room(copy));
+    staging_set_hurry(copy->staging, !copy->spill_error && spill_room(copy->spill) == 0);
 }
 
 static void co_spill(void *opaque)

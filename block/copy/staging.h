@@ -35,9 +35,9 @@ G_GNUC_WARN_UNUSED_RESULT int co_staging_reserve(Staging *s, size_t n);
 void staging_stop(Staging *s);
 
 /*
- * In a hurry there is no other place for what is saved, and the target is too slow: -ENOBUFS comes
- * as soon as somebody or other has been waiting for a quarter of a second of it.  Not where the
- * limit was given to staging_new(): that one counts.
+ * In a hurry the other place for what is saved is full, so that the target is known to be too slow:
+ * -ENOBUFS comes as soon as somebody or other has been waiting for a quarter of a second of it.
+ * Not where the limit was given to staging_new(): that one counts.
  */
 void staging_set_hurry(Staging *s, bool hurry);
 

@@ -29,11 +29,6 @@ BlockCopyUse block_copy_use(const BlockCopy *copy)
     return use;
 }
 
-bool block_copy_is_moving(const BlockCopy *copy)
-{
-    return copy->staging && !copy->off && staging_used(copy->staging) > 0;
-}
-
 /* --- figures --- */
 
 /* Counts may change while they are added up. */
@@ -83,6 +78,7 @@ XCopyInfo *block_copy_info(const BlockCopy *copy)
         .saved = copy->kept_bytes,
         .in_target = copy_in_target(copy),
         .given_back = bytes_of(copy, copy->selected - sparse_bitmap_count(copy->access)),
+        .host_copied = copy->host_bytes,
     };
     return info;
 }

@@ -168,6 +168,8 @@ static const BlockPermOps file_perm_ops = {
 const BlockDriver block_driver_file = {
     .id = BLOCKDEV_DRIVER_FILE,
     .co_open = file_co_open,
+    .co_copy_range_from = file_co_copy_range_from,
+    .co_copy_range_to = file_co_copy_range_to,
     .image = &file_image_ops,
     FILE_DRIVER_OPERATIONS,
 };

@@ -55,6 +55,12 @@ int file_co_read(BlockNode *node, int64_t offset, const IoSlice *data, unsigned 
 int file_co_write(BlockNode *node, int64_t offset, const IoSlice *data, unsigned flags);
 int file_co_flush(BlockNode *node);
 
+/* Copies by the host, from regular file to regular file (file-copy.c). */
+int file_co_copy_range_from(BlockNode *node, int64_t offset, BlockChild *target,
+                            int64_t target_offset, int64_t bytes);
+int file_co_copy_range_to(BlockNode *node, int64_t offset, BlockNode *source,
+                          int64_t source_offset, int64_t bytes);
+
 /* Zeroes and holes (file-zero.c). */
 int file_co_write_zeroes(BlockNode *node, int64_t offset, int64_t bytes, unsigned flags);
 int file_co_discard(BlockNode *node, int64_t offset, int64_t bytes);

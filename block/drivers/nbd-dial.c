@@ -14,7 +14,7 @@ bool nbdc_dial_check(const SocketAddress *address, GError **errp)
 {
     SocketAddr addr;
 
-    return socket_address_translate(address, "the nbd driver", &addr, errp);
+    return socket_address_translate(address, &addr, errp);
 }
 
 /* The descriptor without the Socket around it. */
@@ -54,7 +54,7 @@ static int co_connect(NbdcDial *dial, GError **errp)
     SocketAddr addr;
     Socket *socket;
 
-    if (!socket_address_translate(dial->address, "the nbd driver", &addr, errp)) {
+    if (!socket_address_translate(dial->address, &addr, errp)) {
         return -1;
     }
     socket = co_socket_connect_or_cancel(&dial->connect, &addr, errp);

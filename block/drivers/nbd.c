@@ -46,6 +46,9 @@ static char *make_filename(const BlockdevOptionsNbd *o)
     case SOCKET_ADDRESS_TYPE_INET:
         return g_strdup_printf("nbd://%s:%s%s%s", o->server->u.inet.host, o->server->u.inet.port,
                                *export ? "/" : "", export);
+    case SOCKET_ADDRESS_TYPE_VSOCK:
+        return g_strdup_printf("nbd+vsock://%s:%s%s%s", o->server->u.vsock.cid,
+                               o->server->u.vsock.port, *export ? "/" : "", export);
     default:
         return g_strdup_printf("nbd:fd:%s%s%s", o->server->u.fd.str, *export ? ":exportname=" : "",
                                export);
@@ -153,6 +156,9 @@ static void nbdc_refresh_limits(BlockNode *node)
     limits->max_transfer = MAX(max / min * min, min);
     limits->max_write_zeroes = limits->max_transfer;
     limits->max_discard = INT_MAX / min * min;
+    if (c->info.max_range > UINT32_MAX) { /* nobody asks for that who cannot do with it */
+        limits->max_write_zeroes = limits->max_discard = c->info.max_range / min * min;
+    }
     if (is_power_of_two(c->info.opt_block) && c->info.opt_block <= MAX_TRANSFER) {
         limits->opt_transfer = c->info.opt_block;
         limits->discard_alignment = MAX(min, c->info.opt_block);

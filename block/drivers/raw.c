@@ -123,6 +123,22 @@ static int raw_co_block_status(BlockNode *node, bool want_zero, int64_t offset, 
     return 0;
 }
 
+static int raw_co_copy_range_from(BlockNode *node, int64_t offset, BlockChild *target,
+                                  int64_t target_offset, int64_t bytes)
+{
+    const RawState *s = node->state;
+
+    return co_block_copy_range(node->file, s->offset + offset, target, target_offset, bytes);
+}
+
+static int raw_co_copy_range_to(BlockNode *node, int64_t offset, BlockNode *source,
+                                int64_t source_offset, int64_t bytes)
+{
+    const RawState *s = node->state;
+
+    return co_block_copy_range_to(source, source_offset, node->file, s->offset + offset, bytes);
+}
+
 /* The file may have changed its size since the window was checked. */
 static int64_t raw_co_get_size(BlockNode *node)
 {
@@ -251,6 +267,8 @@ const BlockDriver block_driver_raw = {
     .co_discard = raw_co_discard,
     .co_flush = raw_co_flush,
     .co_block_status = raw_co_block_status,
+    .co_copy_range_from = raw_co_copy_range_from,
+    .co_copy_range_to = raw_co_copy_range_to,
     .co_get_size = raw_co_get_size,
     .refresh_limits = raw_refresh_limits,
     .child_perm = raw_child_perm,

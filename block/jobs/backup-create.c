@@ -25,6 +25,7 @@ typedef struct BackupPlan {
     BitmapSyncMode bitmap_mode;
     DirtyBitmap *bitmap;
     int64_t max_workers, max_chunk;
+    bool use_copy_range;
     uint64_t min_cluster_size;
     uint64_t staging_bytes, spill_bytes;
 } BackupPlan;
@@ -133,6 +134,7 @@ static bool plan_perf(BackupPlan *plan, GError **errp)
     const BackupPerf *perf = plan->args->x_perf;
 
     plan->max_workers = perf && perf->has_max_workers ? perf->max_workers : DEFAULT_WORKERS;
+    plan->use_copy_range = perf && perf->has_use_copy_range && perf->use_copy_range;
     plan->max_chunk = perf && perf->has_max_chunk ? perf->max_chunk : 0;
     plan->min_cluster_size = perf && perf->has_min_cluster_size ? perf->min_cluster_size : 0;
     if (plan->max_workers < 1 || plan->max_workers > INT_MAX) {
@@ -273,6 +275,7 @@ static void set_copier(BackupJob *b, const BackupPlan *plan)
         .max_chunk = plan->max_chunk,
         .least_speed = MIN(a->has_min_speed ? a->min_speed : 0, INT64_MAX),
         .compress = a->has_compress && a->compress,
+        .use_copy_range = plan->use_copy_range,
         .discard_source = a->has_discard_source && a->discard_source,
         .only_allocated = plan->sync == MIRROR_SYNC_MODE_TOP && has_backing(plan->source),
         .limit = &b->block.limit,

@@ -75,7 +75,7 @@ def bench_section(section, rows, work, o):
         print()
         head({'section': section.title, **about,
               'runs': f'{o.runs}, rates over {o.seconds:g} s'})
-        print(table.head(), flush=True)
+        print(table.head(section.limit), flush=True)
         done = []
         for row in rows:
             lines = measure(row, bench, o)

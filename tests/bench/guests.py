@@ -16,10 +16,10 @@ def fared(key, iops, p99):
     return {f'{key}-iops': iops, f'{key}-p99': p99}
 
 
-def watched(bench, d, uris, backup):
+def watched(bench, d, uris, backup, after=None):
     """Lets a guest write to each of these exports while backup() runs, which returns Jobs or
-    something else with begin, end and how (it ended). Returns (figures, the daemon's CPU seconds,
-    what backup returned). Of several guests, idle is their mean, and loaded the one that fares
+    something else with begin, end and how (it ended). after: seconds after it that are looked at, too,
+    in figures of their own. Returns (figures, the daemon's CPU seconds, what backup returned). Of several guests, idle is their mean, and loaded the one that fares
     worst."""
     guests = [Guest(on_nbd(uri), name=f'guest{number}') for number, uri in enumerate(uris)]
     with contextlib.ExitStack() as stack:
@@ -31,9 +31,11 @@ def watched(bench, d, uris, backup):
         before = d.cpu()
         done = backup()
         cpu = d.cpu() - before
-        last = first.span(AFTER)
+        last = first.span(after or AFTER)
     figures = {**fared('idle', *map(_mean, zip(*(g.window(*quiet) for g in guests)))),
-               **_worst(guests, done)}
+               **_worst('loaded', guests, done.begin, done.end)}
+    if after:
+        figures |= _worst('after', guests, done.end, last[1])
     points = _worst_guest(guests, done).over_time(quiet[0], last[1], done.begin)
     bench.notes.trace(Trace(points, done.end - done.begin, done.how))
     return figures, cpu, done
@@ -47,9 +49,9 @@ def _worst_guest(guests, done):
     return min(guests, key=lambda g: g.window(done.begin, done.end)[0])
 
 
-def _worst(guests, done):
-    iops, p99 = zip(*(g.window(done.begin, done.end) for g in guests))
-    return fared('loaded', min(iops), max(p99))
+def _worst(key, guests, begin, end):
+    iops, p99 = zip(*(g.window(begin, end) for g in guests))
+    return fared(key, min(iops), max(p99))
 
 
 def idle_lines(title):

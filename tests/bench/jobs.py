@@ -8,16 +8,18 @@ from daemons import JOB_DEADLINE
 
 _ENDS = ('BLOCK_JOB_COMPLETED', 'BLOCK_JOB_CANCELLED')
 _LOOK_EVERY = 0.1                       # seconds
-_WATCHED = ('staging', 'spill')
+_WATCHED = ('saved', 'staging', 'spill')
 
 
 class Jobs:
     """begin and end are wall-clock times. most: the largest figures of query-jobs that concern
-    staging and spill, if the daemon has such. errors: what jobs failed with."""
+    staging and spill, if the daemon has such; kept: the same of each job. errors: what jobs failed
+    with."""
 
     def __init__(self, d, ids, command, args=None, **kw):
         self.d, self.ids, self.running = d, ids, set(ids)
-        self.most, self.errors, self.how = {}, [], 'ends'
+        self.kept = {id: {} for id in ids}
+        self.errors, self.how = [], 'ends'
         self.begin = self.end = time.time()
         d.cmd(command, args, **kw)
 
@@ -39,6 +41,17 @@ class Jobs:
         self._gone()
         return self
 
+    @property
+    def most(self):
+        names = {name for kept in self.kept.values() for name in kept}
+        return {name: max(kept.get(name, 0) for kept in self.kept.values()) for name in names}
+
+    def in_memory(self):
+        """The most that was in staging at once, in % of all that was saved; of the job where
+        that is the largest share. None where the daemon has no staging."""
+        return max((100 * kept['x-backup.staging-used'] / max(1, kept['x-backup.saved'])
+                    for kept in self.kept.values() if kept), default=None)
+
     def cancel(self):
         """Cancels those that run, and waits until they are gone; the end stays what it was."""
         end = self.end
@@ -57,8 +70,9 @@ class Jobs:
 
     def _look(self):
         for job in self.d.cmd('query-jobs'):
+            kept = self.kept[job['id']]
             for name, value in _watched(job):
-                self.most[name] = max(value, self.most.get(name, 0))
+                kept[name] = max(value, kept.get(name, 0))
         for event in list(self.d.qmp.events):
             if event['event'] in _ENDS and event['data']['device'] in self.running:
                 self.d.qmp.events.remove(event)

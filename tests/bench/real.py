@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""A source and a target in files of a real disk, in a folder that the one who measures names."""
+"""A source and a target in files of a folder: of a real disk, which the one who measures names, or
+of a file system of a certain kind."""
 import os
 import shutil
 import tempfile
@@ -30,6 +31,11 @@ class RealDisks:
             self._place.cleanup()
             raise
         return self
+
+    def renew(self):
+        """The target without data, as it is where it shares no blocks with the source yet."""
+        os.truncate(self.target.file, 0)
+        os.truncate(self.target.file, self.size)
 
     def __exit__(self, *exc):
         self._place.cleanup()

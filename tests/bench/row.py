@@ -24,7 +24,10 @@ class Figure:
         return ours[self.key], theirs[self.key]
 
     def ratio(self, ours, theirs):
-        """How many times better ours is: above 1 ours is better, whichever way the unit goes."""
+        """How many times better ours is: above 1 ours is better, whichever way the unit goes. None
+        where there is nothing to compare with."""
+        if theirs is None:
+            return None
         better, worse = (ours, theirs) if self.unit in ('MB/s', 'IOPS', '%') else (theirs, ours)
         return better / worse if worse else float('inf')
 
@@ -75,6 +78,7 @@ class Row:
     needs_disks: bool = True
     needs_more: bool = False            # disks than two
     needs_real: bool = False
+    needs_shared: bool = False          # a file system whose files can share blocks
     title: str = ''                     # of the plot of a row that notes how its guest fared
 
 
@@ -90,6 +94,7 @@ class Bench:
     scratch: object = None              # where a backup may put what the guest overwrites
     more: object = None                 # further disks like the two
     real: object = None                 # a source and a target in files of a real disk
+    shared: object = None               # the same of a file system whose files can share blocks
     notes: Notes = field(default_factory=Notes)
     verify: bool = False                # the first run of a daemon also looks at what it has copied
 

@@ -28,12 +28,12 @@ def _add(disks, bench, d):
     d.add_disk(disks.target, 'target')
 
 
-def full(bench, binary, disks=None):
-    """disks: others than the run's own."""
+def full(bench, binary, disks=None, **arguments):
+    """disks: others than the run's own; arguments: further ones of blockdev-backup."""
     disks = disks or bench.disks
     with Measured(binary) as d:
         _add(disks, bench, d)
-        result = _push(d, disks.size, sync='full')
+        result = _push(d, disks.size, sync='full', **arguments)
     if bench.verify:
         assert disks.target.same_as(disks.source), f'{binary}: the copy differs'
     return result

@@ -10,8 +10,10 @@ import rows_backup
 import rows_backup_copy
 import rows_backup_pull
 import rows_guest
+import rows_map
 import rows_merge
 import rows_nbd
+import rows_nbd_peers
 import rows_pull
 import rows_push
 import rows_qcow2
@@ -22,6 +24,7 @@ from limits import Limit
 from real import RealDisks
 from row import Bench
 from scratch import Scratch
+from volume import Volume
 
 
 @dataclass
@@ -32,6 +35,7 @@ class Section:
     title: str
     rows: list
     prepare: Callable
+    limit: str = 'fio limit'            # the column of what row.limit() measures
 
 
 def _disks(stack, work, o, size, note):
@@ -55,7 +59,7 @@ def _prepare_plain(stack, work, o, rows):
 def _prepare_backup(stack, work, o, rows):
     disks, limit, about = _disks(stack, work, o, o.backup_size, 'all rows with a guest')
     scratch = stack.enter_context(Scratch(disks, limit))
-    more = real = None
+    more = real = shared = None
     if any(row.needs_more for row in rows):
         more = stack.enter_context(
             Disks(work, o.backup_size, o.plain, o.folder, names=('third', 'fourth')))
@@ -64,13 +68,23 @@ def _prepare_backup(stack, work, o, rows):
     if any(row.needs_real for row in rows):
         real = stack.enter_context(RealDisks(o.real, o.backup_size))
         about['real disk'] = real.note
-    return Bench(disks, limit, None, o.seconds, scratch=scratch, more=more, real=real), about
+    if any(row.needs_shared for row in rows):
+        shared = stack.enter_context(_shared(stack, work, o.backup_size // 2))
+    return Bench(disks, limit, None, o.seconds, scratch=scratch, more=more, real=real,
+                 shared=shared), about
+
+
+def _shared(stack, work, size):
+    """Two files of an XFS: room for both, though they may have the same blocks."""
+    return RealDisks(stack.enter_context(Volume(work, 'xfs', 2 * size + 512 * MiB, 'xfs')).place,
+                     size)
 
 
 SECTIONS = [
     Section('daemon', 'the daemon',
-            [*rows_push.ROWS, *rows_nbd.ROWS, *rows_guest.ROWS, *rows_pull.ROWS, *rows_merge.ROWS,
-             *rows_qcow2.ROWS, *rows_tls.ROWS], _prepare_plain),
+            [*rows_push.ROWS, *rows_nbd.ROWS, *rows_guest.ROWS, *rows_pull.ROWS, *rows_map.ROWS,
+             *rows_merge.ROWS, *rows_qcow2.ROWS, *rows_tls.ROWS], _prepare_plain),
+    Section('nbd', 'NBD servers', rows_nbd_peers.ROWS, _prepare_plain, limit='nbdkit'),
     Section('guest-backup', 'guest under backup',
             [*rows_backup.ROWS, *rows_backup_pull.ROWS, *rows_backup_copy.ROWS], _prepare_backup),
 ]

@@ -8,8 +8,13 @@ _COLUMNS = '{:<42}{:>6}{:>11}{:>11}{:>8}{:>9}{:>11}{:>10}{:>10}'
 def medians(samples):
     """samples: what measure() returned each time. The medians of each figure, and of the CPU
     seconds."""
-    values = {key: statistics.median(s[0][key] for s in samples) for key in samples[0][0]}
+    values = {key: _median([s[0][key] for s in samples]) for key in samples[0][0]}
     return values, statistics.median(cpu for _, cpu in samples)
+
+
+def _median(values):
+    """None where a daemon has no such figure."""
+    return None if None in values else statistics.median(values)
 
 
 def lines(row, ours, theirs, limits):
@@ -35,8 +40,9 @@ def missed(line):
             or most is not None and line['ours'] > most)
 
 
-def head():
-    return (_COLUMNS.format('', 'unit', 'ours', 'theirs', 'ratio', 'goal', 'fio limit', 'CPU ours',
+def head(limit):
+    """limit: the title of its column."""
+    return (_COLUMNS.format('', 'unit', 'ours', 'theirs', 'ratio', 'goal', limit, 'CPU ours',
                             'theirs')
             + '\n' + '-' * 118)
 
@@ -47,7 +53,7 @@ def text(line):
     first = line['first']
     return _COLUMNS.format(
         line['title'], line['unit'], _number(line['ours']), _number(line['theirs']),
-        f"{line['ratio']:.2f}",
+        '-' if line['ratio'] is None else f"{line['ratio']:.2f}",
         _goal(line),
         '' if line['limit'] is None else _number(line['limit']),
         f"{line['cpu-ours']:.2f} s" if first else '',
@@ -65,4 +71,6 @@ def _goal(line):
 
 
 def _number(value):
+    if value is None:
+        return '-'
     return f'{value:,.0f}' if value >= 100 else f'{value:.1f}' if value >= 10 else f'{value:.3f}'

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""An ext4 of this run's own, on a loop device over a file in a tmpfs, so that a file in it grows as
-it does on a server's disk and takes direct I/O."""
+"""A file system of this run's own, on a loop device over a file in a tmpfs, so that a file in it
+grows as it does on a server's disk and takes direct I/O."""
 import contextlib
 import os
 
@@ -9,14 +9,16 @@ from lib import MiB, run
 from disks import NoRoom, memory_available
 
 _ROOM = 256 * MiB                       # kept free beside it
+_MAKE = {'ext4': ('mkfs.ext4', '-q', '-E', 'nodiscard,lazy_itable_init=0,lazy_journal_init=0'),
+         'xfs': ('mkfs.xfs', '-q', '-K', '-m', 'reflink=1')}
 
 
 class Volume:
     """A mounted file system, used in a with statement: place is its folder, loop its device."""
 
-    def __init__(self, work, name, room):
+    def __init__(self, work, name, room, kind='ext4'):
         """work: a folder of ours to mount on."""
-        self.room, self.loop = room, None
+        self.room, self.kind, self.loop = room, kind, None
         self.memory, self.place = (os.path.join(work, f'{name}{part}') for part in ('-memory', ''))
         self._stack = contextlib.ExitStack()
 
@@ -41,7 +43,7 @@ class Volume:
         self.loop = run('losetup', '-f', '--show', file).strip()
         self._stack.callback(run, 'losetup', '-d', self.loop, ok=None)
         run('losetup', '--direct-io=on', self.loop, ok=None)
-        run('mkfs.ext4', '-q', '-E', 'nodiscard,lazy_itable_init=0,lazy_journal_init=0', self.loop)
+        run(*_MAKE[self.kind], self.loop)
         self._mount(self.place, self.loop)
 
     def _touch(self, file):

@@ -12,34 +12,42 @@
 #define SIZE ((3 << 20) + 12800)
 #define GRANULE 65536
 
-static inline int rounds(void)
+static inline int rounds(int usual)
 {
     const char *given = g_getenv("TIDEMARK_ROUNDS");
 
-    return given ? atoi(given) : 40;
+    return given ? atoi(given) : usual;
 }
 
 /* What the last job came to. */
 typedef struct Outcome {
     bool completed, cancelled, failed;
+    bool no_room; /* it failed for want of room for what was saved */
     unsigned errors;
 } Outcome;
 
 static inline void note_event(const char *name, json_t *data, void *opaque)
 {
     Outcome *outcome = opaque;
+    const char *error;
 
     if (strcmp(name, "BLOCK_JOB_COMPLETED") == 0) {
         outcome->completed = true;
-        outcome->failed = json_object_get(data, "error") != NULL;
+        error = json_string_value(json_object_get(data, "error"));
+        outcome->failed = error != NULL;
+        outcome->no_room = error && strstr(error, "writes faster than its old data");
     }
     outcome->cancelled |= strcmp(name, "BLOCK_JOB_CANCELLED") == 0;
     outcome->errors += strcmp(name, "BLOCK_JOB_ERROR") == 0;
     json_decref(data);
 }
 
-/* As the command does it, with a look at the disk at the instant. */
-static inline void co_start_backup(const BlockdevBackup *args, BlockNode *source, uint8_t *snapshot)
+/*
+ * As the command does it, with a look at the disk at the instant.  @adjust (may be NULL) may change
+ * what the job's filter works with, before the first request.
+ */
+static inline void co_start_backup(const BlockdevBackup *args, BlockNode *source, uint8_t *snapshot,
+                                   void (*adjust)(BlockCopy *copy, void *opaque), void *opaque)
 {
     g_autoptr(GError) error = NULL;
     BlockDrain *drain;
@@ -49,6 +57,9 @@ static inline void co_start_backup(const BlockdevBackup *args, BlockNode *source
     drain = co_block_drain_begin(source);
     job = co_backup_prepare(args, NULL, &error);
     g_assert_no_error(error);
+    if (adjust) {
+        adjust(cbw_node_copy(block_node_find(args->filter_node_name)), opaque);
+    }
     memcpy(snapshot, mem_disk(source)->bytes, source->size);
     co_block_drain_end(drain);
     block_job_start(job);

@@ -32,8 +32,12 @@ typedef struct MemDisk {
     uint8_t *bytes;
     GRand *rand;
     int read_errors, write_errors; /* of 1000 requests */
+    int host_errors;               /* of 1000 copies from another one to it */
+    unsigned host_tries;           /* how often that was tried, */
+    int64_t hosted;                /* and bytes that were copied so */
     int64_t slow_ns;               /* of each read or write … */
     int64_t slow_status_ns;        /* … and of block status */
+    bool stuck;                    /* writes wait until it is not any more */
     unsigned flushes;
 } MemDisk;
 
@@ -81,6 +85,13 @@ static inline void co_mem_slow(const MemDisk *d)
     }
 }
 
+static inline void co_mem_stuck(const MemDisk *d)
+{
+    while (d->stuck) {
+        co_sleep_ns(200000);
+    }
+}
+
 /* Data NULL: zeroes. */
 static inline int co_mem_io(BlockNode *node, int64_t offset, int64_t len, const IoSlice *data,
                             bool write, int errors)
@@ -120,12 +131,14 @@ static inline int co_mem_read(BlockNode *node, int64_t offset, const IoSlice *da
 static inline int co_mem_write(BlockNode *node, int64_t offset, const IoSlice *data, unsigned flags)
 {
     co_mem_slow(mem_disk(node));
+    co_mem_stuck(mem_disk(node));
     return co_mem_io(node, offset, data->len, data, true, mem_disk(node)->write_errors);
 }
 
 static inline int co_mem_zero(BlockNode *node, int64_t offset, int64_t bytes, unsigned flags)
 {
     co_mem_slow(mem_disk(node));
+    co_mem_stuck(mem_disk(node));
     return co_mem_io(node, offset, bytes, NULL, true, mem_disk(node)->write_errors);
 }
 
@@ -165,6 +178,28 @@ static inline int co_mem_status(BlockNode *node, bool want_zero, int64_t offset,
     return 0;
 }
 
+static inline int co_mem_copy_from(BlockNode *node, int64_t offset, BlockChild *target,
+                                   int64_t target_offset, int64_t bytes)
+{
+    return co_block_copy_range_to(node, offset, target, target_offset, bytes);
+}
+
+static inline int co_mem_copy_to(BlockNode *node, int64_t offset, BlockNode *source,
+                                 int64_t source_offset, int64_t bytes)
+{
+    MemDisk *d = mem_disk(node);
+    struct iovec iov = { mem_disk(source)->bytes + source_offset, bytes };
+    IoSlice data = io_slice(&iov, 1);
+    int ret;
+
+    d->host_tries++;
+    co_mem_slow(d);
+    co_mem_stuck(d);
+    ret = co_mem_io(node, offset, bytes, &data, true, d->host_errors);
+    d->hosted += ret == 0 ? bytes : 0;
+    return ret;
+}
+
 static inline int64_t mem_get_size(BlockNode *node)
 {
     return node->size;
@@ -182,6 +217,8 @@ static const BlockDriver mem_driver = {
     .co_discard = co_mem_discard,
     .co_flush = co_mem_flush,
     .co_block_status = co_mem_status,
+    .co_copy_range_from = co_mem_copy_from,
+    .co_copy_range_to = co_mem_copy_to,
     .co_get_size = mem_get_size,
     .supports_write_flags = BLOCK_FUA,
     .supports_write_zeroes_flags = BLOCK_FUA | BLOCK_MAY_UNMAP,

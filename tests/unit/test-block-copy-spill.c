@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include "block/copy/chunk.h"
 #include "block/copy/copier.h"
 #include "tests/unit/copy-util.h"
 
@@ -165,34 +166,65 @@ static void co_spill(void *opaque)
     co_spill_end(&t);
 }
 
-/* Full, or failed, and the target does not keep up: the copy fails, the guest does not (I5). */
-static void co_spill_useless(bool single, int fd)
+static void co_spill_give_up(SpillTest *t, int64_t spill_bytes, int fd)
+{
+    co_spill_begin(t, test_bit(), spill_bytes, fd);
+    mem_disk(t->copy)->slow_ns = 1000000000;
+    while (!block_copy_stopped(t->c)) {
+        copier_pump(t->copier);
+        co_sleep_ns(200000);
+    }
+    g_assert_cmpint(block_copy_error(t->c), ==, -ENOBUFS);
+    mem_disk(t->copy)->slow_ns = 0;
+    while (copier_in_flight(t->copier)) {
+        co_sleep_ns(200000);
+    }
+    co_spill_end(t);
+}
+
+/* Full, and the target does not keep up: the copy fails, the guest does not (I5). */
+static void co_spill_full(void *opaque)
 {
     SpillTest t = { 0 };
 
-    co_spill_begin(&t, single, 1 << 20, fd);
-    mem_disk(t.copy)->slow_ns = 1000000000;
-    while (!block_copy_stopped(t.c)) {
+    co_spill_give_up(&t, 1 << 20, -1);
+}
+
+static int unwritable(void)
+{
+    return open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
+/*
+ * A file that cannot be written is none: the guest waits for the target to make room, far longer
+ * than where the file is full (I4), and the copy is right.
+ */
+static void co_spill_fails(void *opaque)
+{
+    SpillTest t = { 0 };
+
+    co_spill_begin(&t, GPOINTER_TO_INT(opaque), 64 << 20, unwritable());
+    mem_disk(t.copy)->slow_ns = 700000000;
+    while (!copier_done(t.copier) && !block_copy_stopped(t.c)) {
         copier_pump(t.copier);
         co_sleep_ns(200000);
+        if (t.guest.max_latency_ns > 400000000) {
+            mem_disk(t.copy)->slow_ns = 100000;
+        }
     }
-    g_assert_cmpint(block_copy_error(t.c), ==, -ENOBUFS);
-    mem_disk(t.copy)->slow_ns = 0;
-    while (copier_in_flight(t.copier)) {
-        co_sleep_ns(200000);
-    }
-    g_assert_cmpint(t.c->spill_error, ==, fd < 0 ? 0 : -EBADF);
+    g_assert_false(block_copy_stopped(t.c));
+    g_assert_cmpint(t.c->spill_error, ==, -EBADF);
+    g_assert_cmpint(t.guest.max_latency_ns, >, 400000000);
+    g_assert_cmpmem(mem_disk(t.copy)->bytes, ROOM_SIZE, t.snapshot, ROOM_SIZE);
     co_spill_end(&t);
 }
 
-static void co_spill_full(void *opaque)
+/* The same where the target makes no room for as long as the guest may wait. */
+static void co_spill_fails_stuck(void *opaque)
 {
-    co_spill_useless(GPOINTER_TO_INT(opaque), -1);
-}
+    SpillTest t = { .room_limit_ns = 300000000 };
 
-static void co_spill_fails(void *opaque)
-{
-    co_spill_useless(GPOINTER_TO_INT(opaque), open("/dev/null", O_RDONLY | O_CLOEXEC));
+    co_spill_give_up(&t, 64 << 20, unwritable());
 }
 
 /*
@@ -255,6 +287,31 @@ static void co_finish_copy(SpillTest *t)
     g_assert_cmpmem(mem_disk(t->copy)->bytes, ROOM_SIZE, t->snapshot, ROOM_SIZE);
 }
 
+static void co_overwrite_block(SpillTest *t, int64_t block)
+{
+    co_overwrite(t, block * MEM_PAGE, MEM_PAGE);
+}
+
+/* Even blocks to the file, 0 to 12 in its first slots, and 14 far from them. */
+static void co_spill_apart(SpillTest *t)
+{
+    for (int64_t i = 0; i < 130; i++) {
+        co_overwrite_block(t, 2 * (i == 7 ? 130 : i));
+    }
+    co_overwrite_block(t, 14);
+    for (int64_t i = 131; !sparse_bitmap_get(spill_held(t->c->spill), 14); i++) {
+        co_overwrite_block(t, 2 * i);
+        co_sleep_ns(10000);
+    }
+    while (t->c->spilling) {
+        co_sleep_ns(200000);
+    }
+    for (int64_t block = 0; block < 12; block += 2) {
+        g_assert_true(spill_follows(t->c->spill, block, block + 2));
+    }
+    g_assert_false(spill_follows(t->c->spill, 12, 14));
+}
+
 /*
  * I2: a chunk that has fetched some of its blocks when reading another fails reads the source anew,
  * and does not take what the guest wrote for what it fetched.
@@ -262,22 +319,17 @@ static void co_finish_copy(SpillTest *t)
 static void co_spill_read_fails(void *opaque)
 {
     g_autofree char *name = NULL;
+    g_autofree uint8_t *lost = NULL;
     int fd = g_file_open_tmp("spill-XXXXXX", &name, NULL);
-    int64_t kept = 7 * MEM_PAGE; /* the slots of blocks 0, 2 … 12 */
-    int64_t rest = 122 * MEM_PAGE;
-    g_autofree uint8_t *lost = g_malloc(rest);
+    int64_t kept = 7 * MEM_PAGE, rest;
     SpillTest t = { 0 };
     bool is_read;
 
     co_spill_open(&t, false, 64 << 20, dup(fd));
     co_writer_begin(&t);
-    for (int64_t i = 0; i < 130; i++) {
-        co_overwrite(&t, 2 * i * MEM_PAGE, MEM_PAGE);
-    }
-    while (t.c->spilling) {
-        co_sleep_ns(200000);
-    }
-    g_assert_cmpuint(sparse_bitmap_count(spill_held(t.c->spill)), ==, 129);
+    co_spill_apart(&t);
+    rest = lseek(fd, 0, SEEK_END) - kept;
+    lost = g_malloc(rest);
     g_assert_cmpint(pread(fd, lost, rest, kept), ==, rest);
     g_assert_cmpint(ftruncate(fd, kept), ==, 0);
     while (!copier_error(t.copier, &is_read) || copier_in_flight(t.copier)) {
@@ -340,6 +392,131 @@ static void co_told_of_wake(void *opaque)
     co_spill_close(&t);
 }
 
+/* --- the target as a view --- */
+
+/* All blocks of a cluster are saved: the odd ones were zeroes, the even ones are in the file. */
+static void co_spill_every_other(SpillTest *t)
+{
+    for (int64_t block = 1; block < 16; block += 2) {
+        memset(mem_disk(t->disk)->bytes + block * MEM_PAGE, 0, MEM_PAGE);
+        memset(t->snapshot + block * MEM_PAGE, 0, MEM_PAGE);
+    }
+    for (int64_t block = 0; !sparse_bitmap_get(spill_held(t->c->spill), 14); block++) {
+        co_overwrite_block(t, block);
+        co_pass();
+    }
+    while (t->c->spilling) {
+        co_pass();
+    }
+}
+
+/* What the leaver does with the first cluster. */
+static void co_fail_to_leave(SpillTest *t)
+{
+    Chunk *chunk = chunk_new(t->c, CHUNK_DATA, 0, 65536);
+
+    g_assert_cmpint(co_chunk_take(chunk), ==, 0);
+    g_assert_cmpint(co_chunk_write(chunk, 0), ==, -EIO);
+    block_copy_stop(t->c, -EIO);
+    chunk_free(chunk);
+}
+
+typedef struct View {
+    TestUser user;
+    bool done;
+    int ret;
+} View;
+
+/* Of the first cluster, but for what the chunk writes first. */
+static void co_view_read(void *opaque)
+{
+    View *view = opaque;
+    uint8_t buf[11 * MEM_PAGE];
+
+    view->ret = co_block_read_buf(view->user.child, 4 * MEM_PAGE, buf, sizeof(buf));
+    view->done = true;
+}
+
+/*
+ * I2: while somebody reads the target, and of what he read some is still to be brought from the
+ * spill file, the copy fails: a chunk had taken it, and it is nowhere any more.  So the read fails.
+ */
+static void co_view_breaks(void *opaque)
+{
+    SpillTest t = { 0 };
+    View view = { 0 };
+
+    co_spill_open(&t, false, 64 << 20, -1);
+    co_control_lock();
+    block_copy_show_in_target(t.c);
+    g_assert_true(co_test_user_init(&view.user, t.copy, BLOCK_PERM_CONSISTENT_READ, BLOCK_PERM_ALL,
+                                    NULL));
+    control_unlock();
+    co_writer_begin(&t);
+    co_spill_every_other(&t);
+    mem_disk(t.copy)->write_errors = 1000;
+    co_start(co_view_read, &view);
+    while (!t.c->moved.bytes) { /* counted when the target was read, and the file comes next */
+        co_pass();
+    }
+    co_fail_to_leave(&t);
+    g_assert_false(view.done);
+    while (!view.done) {
+        co_pass();
+    }
+    g_assert_cmpint(view.ret, ==, -EIO);
+    mem_disk(t.copy)->write_errors = 0;
+    co_control_lock();
+    co_block_user_free(view.user.user);
+    control_unlock();
+    co_writer_end(&t);
+    co_spill_close(&t);
+}
+
+/*
+ * What lies one behind the other in the file is read at once, wherever on the disk it belongs; an
+ * extent ends such a run.
+ */
+static void co_spill_runs(void *opaque)
+{
+    static const uint64_t order[] = { 90, 7, 8, 1000, 3 };
+    unsigned n = G_N_ELEMENTS(order);
+    Spill *s = spill_new(2000, MEM_PAGE, 2 << 20, -1);
+    g_autofree uint8_t *written = aligned_alloc(MEM_PAGE, SPILL_EXTENT);
+    g_autofree uint8_t *read = aligned_alloc(MEM_PAGE, n * MEM_PAGE);
+    struct iovec all = { written, SPILL_EXTENT }, pages[G_N_ELEMENTS(order)];
+    unsigned in_extent = SPILL_EXTENT / MEM_PAGE;
+    IoSlice data = io_slice(&all, 1);
+    int64_t slot;
+
+    for (size_t i = 0; i < SPILL_EXTENT; i++) {
+        written[i] = test_range(0, 256);
+    }
+    slot = co_spill_write(s, &data);
+    g_assert_cmpint(slot, ==, 0);
+    for (unsigned i = 0; i < n; i++) {
+        spill_hold(s, order[i], slot + i);
+        pages[i] = (struct iovec){ read + (n - 1 - i) * MEM_PAGE, MEM_PAGE };
+    }
+    for (unsigned i = 1; i < n; i++) {
+        g_assert_true(spill_follows(s, order[i - 1], order[i]));
+        g_assert_false(spill_follows(s, order[i], order[i - 1]));
+    }
+    data = io_slice(pages, n);
+    g_assert_cmpint(co_spill_read(s, order[0], &data), ==, 0);
+    for (unsigned i = 0; i < n; i++) {
+        g_assert_cmpmem(pages[i].iov_base, MEM_PAGE, written + i * MEM_PAGE, MEM_PAGE);
+    }
+    spill_drop(s, 8);
+    g_assert_false(spill_follows(s, 7, 8));
+    spill_hold(s, 11, in_extent - 1);
+    data = io_slice(&all, 1);
+    g_assert_cmpint(co_spill_write(s, &data), ==, in_extent);
+    spill_hold(s, 12, in_extent);
+    g_assert_false(spill_follows(s, 11, 12));
+    spill_free(s);
+}
+
 /* --- */
 
 static void test_spill(void)
@@ -352,6 +529,7 @@ static void test_spill_fails(void)
 {
     run(co_spill_fails, GINT_TO_POINTER(true));
     run(co_spill_fails, GINT_TO_POINTER(false));
+    run(co_spill_fails_stuck, NULL);
 }
 
 static void test_spill_last(void)
@@ -370,6 +548,16 @@ static void test_spill_read_fails(void)
     run(co_spill_read_fails, NULL);
 }
 
+static void test_spill_runs(void)
+{
+    run(co_spill_runs, NULL);
+}
+
+static void test_view_breaks(void)
+{
+    run(co_view_breaks, NULL);
+}
+
 static void test_told_of_wake(void)
 {
     run(co_told_of_wake, NULL);
@@ -377,8 +565,7 @@ static void test_told_of_wake(void)
 
 static void test_spill_full(void)
 {
-    run(co_spill_full, GINT_TO_POINTER(true));
-    run(co_spill_full, GINT_TO_POINTER(false));
+    run(co_spill_full, NULL);
 }
 
 static void add_tests(void)
@@ -389,6 +576,8 @@ static void add_tests(void)
     g_test_add_func("/block-copy/spill-last", test_spill_last);
     g_test_add_func("/block-copy/spill-room-again", test_spill_room_again);
     g_test_add_func("/block-copy/spill-read-fails", test_spill_read_fails);
+    g_test_add_func("/block-copy/view-breaks", test_view_breaks);
+    g_test_add_func("/block-copy/spill-runs", test_spill_runs);
     g_test_add_func("/block-copy/told-of-wake", test_told_of_wake);
 }
 

@@ -11,7 +11,8 @@ static uint32_t test_seed;
 
 static void test_buffer_pool(void)
 {
-    NbdBufferPool pool = {0};
+    NbdBufferStore store = {0};
+    NbdBufferPool pool = {.store = &store}, other = {.store = &store};
     void *large[3];
 
     large[0] = nbd_buffer_get(&pool, NBD_MAX_PAYLOAD);
@@ -19,14 +20,18 @@ static void test_buffer_pool(void)
     large[1] = nbd_buffer_get(&pool, NBD_MAX_PAYLOAD - 1);
     g_assert_false(nbd_buffers_have_room(&pool, 1));
     nbd_buffer_put(&pool, large[0], NBD_MAX_PAYLOAD);
-    g_assert_cmpuint(pool.bytes_kept, ==, 0); /* more than is kept */
+    g_assert_cmpuint(store.bytes_kept, ==, 0); /* more than is kept */
     large[2] = nbd_buffer_get(&pool, 4097);
     g_assert_cmpuint(pool.bytes_used, ==, NBD_MAX_PAYLOAD + 8192);
     nbd_buffer_put(&pool, large[2], 4097);
-    g_assert_true(nbd_buffer_get(&pool, 8192) == large[2]);
-    nbd_buffer_put(&pool, large[2], 8192);
+    g_assert_true(nbd_buffer_get(&other, 8192) == large[2]); /* what one gives back, another gets */
+    g_assert_cmpuint(other.bytes_used, ==, 8192);
+    other.store = NULL;
+    nbd_buffer_put(&other, large[2], 8192);
+    g_assert_cmpuint(store.bytes_kept, ==, 0);
     nbd_buffer_put(&pool, large[1], NBD_MAX_PAYLOAD - 1);
-    nbd_buffers_clear(&pool);
+    g_assert_cmpuint(pool.bytes_used + other.bytes_used, ==, 0);
+    nbd_buffers_clear(&store);
 }
 
 /* --- A served disk, for as long as a function of the test runs --- */
