@@ -160,6 +160,34 @@ bool dirty_bitmap_next_area(const DirtyBitmap *bm, int64_t offset, int64_t end, 
     return true;
 }
 
+typedef struct AreaWalk {
+    const DirtyBitmap *bm;
+    int64_t offset, end;
+    DirtyAreaFn *fn;
+    void *opaque;
+} AreaWalk;
+
+static bool found_run(void *opaque, uint64_t start, uint64_t count)
+{
+    const AreaWalk *w = opaque;
+    int64_t from = MAX(granule_offset(w->bm, start, w->end), w->offset);
+
+    return w->fn(w->opaque, from, granule_offset(w->bm, start + count, w->end) - from);
+}
+
+void dirty_bitmap_each_area(const DirtyBitmap *bm, int64_t offset, int64_t end, DirtyAreaFn *fn,
+                            void *opaque)
+{
+    AreaWalk w = {
+        .bm = bm, .offset = offset, .end = MIN(end, bm->size), .fn = fn, .opaque = opaque};
+
+    g_assert(offset >= 0);
+    if (offset < w.end) {
+        sparse_bitmap_each_run(bm->bits, (uint64_t)offset >> granularity_shift(bm),
+                               granules_up(bm, w.end), found_run, &w);
+    }
+}
+
 void dirty_bitmap_clear_all(DirtyBitmap *bm, SparseBitmap **undo)
 {
     g_assert(!bm->readonly);

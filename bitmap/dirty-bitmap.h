@@ -112,6 +112,15 @@ bool dirty_bitmap_next_clean(const DirtyBitmap *bm, int64_t offset, int64_t end,
 bool dirty_bitmap_next_area(const DirtyBitmap *bm, int64_t offset, int64_t end, int64_t max_bytes,
                             int64_t *start, int64_t *bytes);
 
+/* A dirty area, as large as it can be; false: no more is wanted. */
+typedef bool DirtyAreaFn(void *opaque, int64_t start, int64_t bytes);
+
+/* Calls fn(opaque) for each dirty area in [offset, end), in order, cut at @end and at the end of
+ * the disk, until it returns false: where there are many, much cheaper than to look for one after
+ * the other. */
+void dirty_bitmap_each_area(const DirtyBitmap *bm, int64_t offset, int64_t end, DirtyAreaFn *fn,
+                            void *opaque);
+
 /* --- Whole bitmaps; each can be undone, for transactions --- */
 
 /* Makes all clean. *undo (if not NULL) receives the bits for dirty_bitmap_restore(). */

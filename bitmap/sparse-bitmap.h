@@ -53,7 +53,7 @@ SparseBitmap *sparse_bitmap_copy(const SparseBitmap *b);
  * is put at once if its content is uniform. */
 void sparse_bitmap_adopt_leaf(SparseBitmap *b, uint64_t leaf_index, uint64_t *page);
 
-uint64_t sparse_bitmap_size(const SparseBitmap *b);  /* bits */
+uint64_t sparse_bitmap_size(const SparseBitmap *b); /* bits */
 /* May be called on any thread while another changes bits. */
 uint64_t sparse_bitmap_count(const SparseBitmap *b); /* bits set; O(1) */
 size_t sparse_bitmap_memory(const SparseBitmap *b);  /* bytes held, pages included */
@@ -80,6 +80,14 @@ bool sparse_bitmap_next_clear(const SparseBitmap *b, uint64_t start, uint64_t en
 /* The first run of set bits in [start, end), cut at @end; false if there is none. */
 bool sparse_bitmap_next_run(const SparseBitmap *b, uint64_t start, uint64_t end,
                             uint64_t *run_start, uint64_t *run_count);
+
+/* A run of set bits, as long as it can be; false: no more is wanted. */
+typedef bool SparseRunFn(void *opaque, uint64_t start, uint64_t count);
+
+/* Calls fn(opaque) for each run of set bits in [start, end), in order, cut at both ends, until it
+ * returns false. */
+void sparse_bitmap_each_run(const SparseBitmap *b, uint64_t start, uint64_t end, SparseRunFn *fn,
+                            void *opaque);
 
 /* dst |= src; both of the same size. Costs what is set in src. Returns the bits that changed. */
 uint64_t sparse_bitmap_merge(SparseBitmap *dst, const SparseBitmap *src);

@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-#define LINE_WORDS 8u
+#define LINE_WORDS SPARSE_LINE_WORDS
 #define LINE_BITS (LINE_WORDS * 64)
 
 G_STATIC_ASSERT(LINE_BITS * 64 == SPARSE_LEAF_BITS);

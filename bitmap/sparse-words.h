@@ -11,6 +11,8 @@
 
 #include "bitmap/sparse-bitmap.h"
 
+#define SPARSE_LINE_WORDS 8u /* in a cache line */
+
 /* Makes the range @value; returns how many bits changed. */
 unsigned sparse_words_fill(uint64_t *words, unsigned from, unsigned to, bool value);
 

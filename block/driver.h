@@ -178,10 +178,10 @@ struct BlockDriver {
      */
     void (*fill_info)(const BlockNode *node, BlockDeviceInfo *info);
     /*
-     * Does the node have something in memory that it is putting away, so that co_close would take
-     * long?  Loop 0, as fill_info.
+     * Puts away what the node has in memory, so that co_close need not: begins or goes on with it,
+     * and does not wait.  True when nothing is left.  The node's loop, control lock.
      */
-    bool (*is_settling)(const BlockNode *node);
+    bool (*settle)(BlockNode *node);
 
     unsigned supports_write_flags;        /* BLOCK_FUA: else the gate flushes after the write */
     unsigned supports_write_zeroes_flags; /* BLOCK_FUA, BLOCK_MAY_UNMAP, BLOCK_NO_FALLBACK */

@@ -10,7 +10,7 @@
 #include "qmp-schema/qmp-commands.h"
 #include "util/error.h"
 
-/* How often a node that is to be removed is asked whether it is settled. */
+/* How often a node that is to be removed is asked whether it has settled. */
 #define SETTLING_NS (INT64_C(10) * 1000000)
 
 /* --- adding and removing --- */
@@ -73,6 +73,19 @@ static BlockNode *find_deletable(const char *name, GError **errp)
     return check_deletable(node, errp) ? node : NULL;
 }
 
+static bool co_settle(BlockNode *node)
+{
+    bool settled;
+
+    if (!node->driver->settle) {
+        return true;
+    }
+    co_move(node->loop);
+    settled = node->driver->settle(node);
+    co_move(control_loop());
+    return settled;
+}
+
 /*
  * A node that still puts something away is given the time, without the lock: nobody else waits for
  * a slow scratch.  Anything may happen to it meanwhile, so that it is looked for again each time.
@@ -81,8 +94,7 @@ static BlockNode *co_find_settled(const char *name, GError **errp)
 {
     BlockNode *node = find_deletable(name, errp);
 
-    while (node && node->driver->is_settling && node->driver->is_settling(node) &&
-           !control_stopping()) {
+    while (node && !co_settle(node) && !control_stopping()) {
         control_unlock();
         co_sleep_ns(SETTLING_NS);
         co_control_lock();

@@ -5,10 +5,6 @@
 #include "block/node-io.h"
 #include "nbd-export/protocol.h"
 
-/* In one answer; a client asks again for the rest. Bounds time (drain waits for it) and memory. */
-#define MAX_EXTENTS 16384
-#define EXTENT_SIZE 8
-
 /* QEMU's numbers: clients must not rely on them, but may as well find the same. */
 enum { ID_ALLOCATION = 0, ID_DEPTH = 1, ID_FIRST_BITMAP = 2 };
 
@@ -67,43 +63,6 @@ bool nbd_context_matches(const NbdContext *context, const char *query, size_t le
 
 /* --- Extents --- */
 
-/* Extents as they go on the wire: pairs of big-endian 32-bit length and flags. */
-typedef struct NbdExtents {
-    GByteArray *wire; /* begins with the context id */
-    uint64_t covered; /* bytes described */
-    uint32_t last_length, last_flags;
-} NbdExtents;
-
-/* Adds an extent, as part of the last one where the flags are equal. */
-static void extents_add(NbdExtents *extents, uint64_t length, uint32_t flags)
-{
-    uint8_t extent[EXTENT_SIZE];
-    bool merge = extents->last_length && extents->last_flags == flags;
-
-    extents->covered += length;
-    if (merge) {
-        length += extents->last_length;
-        g_byte_array_set_size(extents->wire, extents->wire->len - EXTENT_SIZE);
-    }
-    g_assert(length > 0 && length <= UINT32_MAX); /* both lie in a request, which has 32 bits */
-    nbd_put32(nbd_put32(extent, length), flags);
-    g_byte_array_append(extents->wire, extent, EXTENT_SIZE);
-    extents->last_length = length;
-    extents->last_flags = flags;
-}
-
-static unsigned extents_count(const NbdExtents *extents)
-{
-    return extents->wire->len / EXTENT_SIZE;
-}
-
-/* Whether @flags continue the last extent, or there may be one more. */
-static bool extents_takes(const NbdExtents *extents, uint32_t flags, bool one)
-{
-    return !extents->last_length || extents->last_flags == flags ||
-           extents_count(extents) < (one ? 1 : MAX_EXTENTS);
-}
-
 static uint32_t flags_of_status(NbdContextKind kind, const BlockStatus *status)
 {
     if (kind == NBD_CONTEXT_DEPTH) {
@@ -113,70 +72,69 @@ static uint32_t flags_of_status(NbdContextKind kind, const BlockStatus *status)
            (status->flags & BLOCK_STATUS_ZERO ? NBD_STATE_ZERO : 0);
 }
 
-static int co_describe_status(NbdExtents *extents, NbdContextKind kind, BlockChild *child,
-                              int64_t offset, int64_t length, bool one, const bool *hurry)
+static int co_describe_status(NbdContextKind kind, BlockChild *child, int64_t offset,
+                              int64_t length, const bool *hurry, NbdExtents *extents)
 {
-    while (length > 0 && !(hurry && *hurry && extents->covered)) {
+    while (length > 0 && !(*hurry && !nbd_extents_empty(extents))) {
         BlockStatus status;
-        uint32_t flags;
         int ret = co_block_status_above(child, NULL, kind == NBD_CONTEXT_ALLOCATION, offset, length,
                                         &status);
 
         if (ret < 0) {
             return ret;
         }
-        flags = flags_of_status(kind, &status);
-        if (status.bytes == 0 || !extents_takes(extents, flags, one)) {
+        if (status.bytes == 0 ||
+            !nbd_extents_add(extents, status.bytes, flags_of_status(kind, &status))) {
             break;
         }
-        extents_add(extents, status.bytes, flags);
         offset += status.bytes;
         length -= status.bytes;
     }
-    return extents->covered ? 0 : -EIO;
+    return nbd_extents_empty(extents) ? -EIO : 0;
 }
 
-static void describe_bitmap(NbdExtents *extents, const DirtyBitmap *bitmap, int64_t offset,
-                            int64_t length, bool one)
+typedef struct BitmapWalk {
+    NbdExtents *extents;
+    int64_t align;
+    int64_t pos, end; /* described up to there, and to be described up to there */
+} BitmapWalk;
+
+/* Where bits stand for less than the least block that a client may ask for, a block is dirty if any
+ * of it is. */
+static bool found_dirty(void *opaque, int64_t start, int64_t bytes)
 {
-    int64_t end = offset + length;
+    BitmapWalk *w = opaque;
+    int64_t from = MAX(start & -w->align, w->pos);
+    uint64_t block_end = ((uint64_t)start + bytes + w->align - 1) & -(uint64_t)w->align;
+    int64_t to = MIN(block_end, (uint64_t)w->end);
 
-    while (offset < end) {
-        bool dirty = dirty_bitmap_get(bitmap, offset);
-        uint32_t flags = dirty ? NBD_STATE_DIRTY : 0;
-        int64_t next = end;
+    if ((from > w->pos && !nbd_extents_add(w->extents, from - w->pos, 0)) ||
+        (to > from && !nbd_extents_add(w->extents, to - from, NBD_STATE_DIRTY))) {
+        w->end = w->pos; /* there is no room for the rest */
+        return false;
+    }
+    w->pos = MAX(to, w->pos);
+    return true;
+}
 
-        if (!extents_takes(extents, flags, one)) {
-            return;
-        }
-        if (dirty) {
-            dirty_bitmap_next_clean(bitmap, offset, end, &next);
-        } else {
-            dirty_bitmap_next_dirty(bitmap, offset, end, &next);
-        }
-        extents_add(extents, next - offset, flags);
-        offset = next;
+static void describe_bitmap(const DirtyBitmap *bitmap, int64_t align, int64_t offset,
+                            int64_t length, NbdExtents *extents)
+{
+    BitmapWalk w = {.extents = extents, .align = align, .pos = offset, .end = offset + length};
+
+    dirty_bitmap_each_area(bitmap, offset, offset + length, found_dirty, &w);
+    if (w.pos < w.end) {
+        nbd_extents_add(extents, w.end - w.pos, 0);
     }
 }
 
 int co_nbd_context_describe(const NbdContext *context, BlockChild *child, int64_t offset,
-                            int64_t length, bool one, const bool *hurry, GByteArray **wire)
+                            int64_t length, const bool *hurry, NbdExtents *extents)
 {
-    NbdExtents extents = {.wire = g_byte_array_new()};
-    uint8_t id[4];
-    int ret = 0;
-
-    nbd_put32(id, context->id);
-    g_byte_array_append(extents.wire, id, sizeof(id));
     if (context->kind == NBD_CONTEXT_BITMAP) {
-        describe_bitmap(&extents, context->bitmap, offset, length, one);
-    } else {
-        ret = co_describe_status(&extents, context->kind, child, offset, length, one, hurry);
+        describe_bitmap(context->bitmap, child->node->limits.request_alignment, offset, length,
+                        extents);
+        return 0;
     }
-    if (ret < 0) {
-        g_byte_array_unref(extents.wire);
-        return ret;
-    }
-    *wire = extents.wire;
-    return 0;
+    return co_describe_status(context->kind, child, offset, length, hurry, extents);
 }

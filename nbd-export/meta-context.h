@@ -10,6 +10,7 @@
 
 #include "bitmap/dirty-bitmap.h"
 #include "block/child.h"
+#include "nbd-export/extents.h"
 
 typedef enum NbdContextKind {
     NBD_CONTEXT_ALLOCATION,
@@ -34,13 +35,12 @@ GArray *nbd_contexts_new(bool allocation_depth, const GPtrArray *bitmaps);
 bool nbd_context_matches(const NbdContext *context, const char *query, size_t len, bool listing);
 
 /*
- * Describes the range from @offset on, @length bytes (not 0, inside of the node): at least one
- * extent, at most one where @one, and never more than a bounded number.  @hurry (may be NULL) makes
- * the answer short once it is true.  *wire receives the payload of the reply's chunk: the context
- * id and pairs of length and flags.  Yields.  0 or -errno.
+ * Describes the range from @offset on, @length bytes (not 0, inside of the node), in @extents,
+ * which is new: from its start on as far as there is room, with one extent at least.  @hurry makes
+ * the answer short once it is true.  Yields.  0 or -errno.
  */
 G_GNUC_WARN_UNUSED_RESULT int co_nbd_context_describe(const NbdContext *context, BlockChild *child,
-                                                      int64_t offset, int64_t length, bool one,
-                                                      const bool *hurry, GByteArray **wire);
+                                                      int64_t offset, int64_t length,
+                                                      const bool *hurry, NbdExtents *extents);
 
 #endif

@@ -143,25 +143,29 @@ static void co_nbd_attach(Export *base, Loop *loop)
 
 /* --- Bitmaps --- */
 
-/* The bitmap of a node or of what it is stacked on: through filters and backing files. */
+/* What a node is stacked on: what it filters, or its backing file; NULL: neither. */
+static BlockNode *node_below(const BlockNode *node)
+{
+    for (unsigned i = 0; i < node->children->len; i++) {
+        const BlockChild *child = node->children->pdata[i];
+
+        if (child->role & (BLOCK_ROLE_FILTERED | BLOCK_ROLE_COW)) {
+            return child->node;
+        }
+    }
+    return NULL;
+}
+
+/* The bitmap of a node or of what it is stacked on. */
 static DirtyBitmap *find_in_chain(BlockNode *node, const char *name, BlockNode **owner)
 {
-    while (node) {
+    for (; node; node = node_below(node)) {
         DirtyBitmap *bitmap = block_node_bitmap_find(node, name);
-        BlockNode *below = NULL;
 
         if (bitmap) {
             *owner = node;
             return bitmap;
         }
-        for (unsigned i = 0; i < node->children->len; i++) {
-            BlockChild *child = node->children->pdata[i];
-
-            if (child->role & (BLOCK_ROLE_FILTERED | BLOCK_ROLE_COW)) {
-                below = child->node;
-            }
-        }
-        node = below;
     }
     return NULL;
 }
@@ -181,14 +185,20 @@ static DirtyBitmap *look_up_bitmap(NbdExport *export, const BlockDirtyBitmapOrSt
     return bitmap;
 }
 
-/* A client of a read-only export expects that what it asks about stands still. */
+/*
+ * A client of a read-only export expects that what it asks about stands still.  As in QEMU that is
+ * left to who names a bitmap by its node: of a frozen view of that node, say, the map is right
+ * though the bitmap goes on.  Bits only come while it is busy, so that at any moment it calls dirty
+ * what was dirty at the instant, and some more.
+ */
 static bool check_bitmap(const NbdExport *export, const DirtyBitmap *bitmap, const BlockNode *owner,
-                         GError **errp)
+                         bool by_node, GError **errp)
 {
     if (!dirty_bitmap_check(bitmap, DIRTY_BITMAP_ALLOW_RO, errp)) {
         return false;
     }
-    if (!export->base.writable && dirty_bitmap_enabled(bitmap) && !owner->options.read_only) {
+    if (!by_node && !export->base.writable && dirty_bitmap_enabled(bitmap) &&
+        !owner->options.read_only) {
         return tm_error_set(errp, "Enabled bitmap '%s' incompatible with readonly export",
                             dirty_bitmap_name(bitmap));
     }
@@ -205,10 +215,11 @@ static bool co_hold_owner(NbdExport *export, BlockNode *owner, GError **errp)
 
 static bool co_add_bitmap(NbdExport *export, const BlockDirtyBitmapOrStr *ref, GError **errp)
 {
+    bool by_node = ref->kind == BLOCK_DIRTY_BITMAP_OR_STR_KIND_EXTERNAL;
     BlockNode *owner;
     DirtyBitmap *bitmap = look_up_bitmap(export, ref, &owner, errp);
 
-    if (!bitmap || !check_bitmap(export, bitmap, owner, errp) ||
+    if (!bitmap || !check_bitmap(export, bitmap, owner, by_node, errp) ||
         !co_hold_owner(export, owner, errp)) {
         return false;
     }
@@ -247,8 +258,10 @@ static bool set_only_dirty(NbdExport *export, const char *name, GError **errp)
     }
     if (name && !export->only_dirty) {
         release_bitmaps(export);
-        return tm_error_set(errp, "Option 'only-dirty': bitmap '%s' is not one of the export's "
-                                  "'bitmaps'", name);
+        return tm_error_set(errp,
+                            "Option 'only-dirty': bitmap '%s' is not one of the export's "
+                            "'bitmaps'",
+                            name);
     }
     return true;
 }

@@ -2,7 +2,6 @@
 /* Negotiation: the greeting, the loop over options and their replies; see negotiate.h. */
 #include "nbd-export/negotiate.h"
 
-#include "nbd-export/protocol.h"
 #include "nbd-export/server.h"
 
 /* The data of an option that is looked at; more is refused. */
@@ -128,21 +127,6 @@ static bool co_read_data(NbdNegotiation *negotiation, size_t len)
     return co_socket_recv_all(negotiation->socket, negotiation->data, len) == 0;
 }
 
-/* What is not even read: too much of it, or an option that nobody here knows. */
-static void refuse_unread(NbdNegotiation *negotiation, uint32_t len)
-{
-    if (negotiation->option == NBD_OPT_EXPORT_NAME) {
-        negotiation->closing = true; /* it has no error reply */
-    } else if (len > MAX_OPTION_DATA) {
-        nbd_option_error(negotiation, NBD_REP_ERR_TOO_BIG,
-                         "option '%s' has %u bytes of data, at most %u are accepted",
-                         nbd_option_name(negotiation->option), len, MAX_OPTION_DATA);
-    } else {
-        nbd_option_error(negotiation, NBD_REP_ERR_UNSUP, "Unsupported option %u (%s)",
-                         negotiation->option, nbd_option_name(negotiation->option));
-    }
-}
-
 static bool is_known(uint32_t option)
 {
     switch (option) {
@@ -155,9 +139,25 @@ static bool is_known(uint32_t option)
     case NBD_OPT_STRUCTURED_REPLY:
     case NBD_OPT_LIST_META_CONTEXT:
     case NBD_OPT_SET_META_CONTEXT:
+    case NBD_OPT_EXTENDED_HEADERS:
         return true;
     default:
         return false;
+    }
+}
+
+/* What is not even read: an option that nobody here knows, or too much of it. */
+static void refuse_unread(NbdNegotiation *negotiation, uint32_t len)
+{
+    if (negotiation->option == NBD_OPT_EXPORT_NAME) {
+        negotiation->closing = true; /* it has no error reply */
+    } else if (!is_known(negotiation->option)) {
+        nbd_option_error(negotiation, NBD_REP_ERR_UNSUP, "Unsupported option %u (%s)",
+                         negotiation->option, nbd_option_name(negotiation->option));
+    } else {
+        nbd_option_error(negotiation, NBD_REP_ERR_TOO_BIG,
+                         "option '%s' has %u bytes of data, at most %u are accepted",
+                         nbd_option_name(negotiation->option), len, MAX_OPTION_DATA);
     }
 }
 
@@ -210,7 +210,7 @@ static bool choose(NbdNegotiation *negotiation, NbdChoice *choice)
     }
     export_client_begin(&export->base);
     choice->export = export;
-    choice->structured = negotiation->structured;
+    choice->mode = negotiation->mode;
     choice->contexts = g_steal_pointer(&negotiation->contexts);
     return true;
 }

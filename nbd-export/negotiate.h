@@ -5,11 +5,12 @@
 
 #include "io/socket.h"
 #include "nbd-export/nbd-export.h"
+#include "nbd-export/protocol.h"
 
 /* What was agreed on. */
 typedef struct NbdChoice {
     NbdExport *export; /* with a client's place, which the caller gives back */
-    bool structured;
+    NbdMode mode;
     GArray *contexts; /* of uint32_t: indexes into export->contexts */
 } NbdChoice;
 
@@ -28,7 +29,7 @@ bool co_nbd_negotiate(Socket *socket, NbdChoice *choice);
 typedef struct NbdNegotiation {
     Socket *socket;
     bool fixed_newstyle, no_zeroes; /* client flags */
-    bool structured;
+    NbdMode mode;                   /* of transmission */
 
     /* The option under way: its data, which is read as it is parsed. */
     uint32_t option;

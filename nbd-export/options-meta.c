@@ -2,20 +2,23 @@
 /* The options on meta contexts: listing what an export offers, and selecting some. */
 #include "nbd-export/meta-context.h"
 #include "nbd-export/negotiate.h"
-#include "nbd-export/protocol.h"
 
-/* Marks the contexts that a query names. */
+/* Marks the contexts that a query names: of several with just this name (bitmaps of different
+ * nodes) the first. */
 static void match_query(const GArray *contexts, bool *wanted, const char *query, size_t len,
                         bool listing)
 {
     for (unsigned i = 0; i < contexts->len; i++) {
         if (nbd_context_matches(&g_array_index(contexts, NbdContext, i), query, len, listing)) {
             wanted[i] = true;
+            if (!listing) {
+                return;
+            }
         }
     }
 }
 
-/* Reads the queries; false where they do not fit into the option's data. */
+/* Reads the queries; false where they are not just the rest of the option's data. */
 static bool get_queries(NbdNegotiation *negotiation, const GArray *contexts, bool *wanted,
                         bool listing)
 {
@@ -35,7 +38,7 @@ static bool get_queries(NbdNegotiation *negotiation, const GArray *contexts, boo
         }
         match_query(contexts, wanted, query, len, listing);
     }
-    return true;
+    return negotiation->pos == negotiation->len;
 }
 
 static void add_context(NbdNegotiation *negotiation, const NbdContext *context, bool listing)
@@ -77,7 +80,7 @@ void nbd_option_meta_context(NbdNegotiation *negotiation, bool listing)
     if (!listing) {
         forget_selection(negotiation);
     }
-    if (!listing && !negotiation->structured) {
+    if (!listing && negotiation->mode == NBD_MODE_SIMPLE) {
         nbd_option_error(negotiation, NBD_REP_ERR_INVALID,
                          "request option '%s' when structured reply is not negotiated",
                          nbd_option_name(negotiation->option));

@@ -2,13 +2,14 @@
 /* The options of the negotiation, all but those on meta contexts. */
 #include "block/node.h"
 #include "nbd-export/negotiate.h"
-#include "nbd-export/protocol.h"
 #include "nbd-export/server.h"
 
 /* A name that does not exist is repeated to the client only in part. */
 #define SHOWN_NAME 80
 /* What is efficient on about every disk; as in QEMU. */
 #define PREFERRED_BLOCK_SIZE 4096u
+/* The largest "minimum" that the protocol knows. */
+#define MAX_MIN_BLOCK 65536u
 
 const char *nbd_option_name(uint32_t option)
 {
@@ -70,19 +71,35 @@ NbdExport *nbd_option_export(NbdNegotiation *negotiation)
     return export;
 }
 
+/* Whether block status requests may name some of the contexts: of use once there are any. */
+static bool offers_status_payload(const NbdNegotiation *negotiation, const NbdExport *export)
+{
+    bool selected = negotiation->contexts->len > 0 && negotiation->contexts_of == export->serial;
+
+    return negotiation->mode == NBD_MODE_EXTENDED &&
+           (selected || negotiation->option == NBD_OPT_INFO);
+}
+
 static uint16_t transmission_flags(const NbdNegotiation *negotiation, const NbdExport *export)
 {
-    return export->flags | (negotiation->structured ? NBD_FLAG_SEND_DF : 0);
+    return export->flags | (negotiation->mode >= NBD_MODE_STRUCTURED ? NBD_FLAG_SEND_DF : 0) |
+           (offers_status_payload(negotiation, export) ? NBD_FLAG_BLOCK_STATUS_PAYLOAD : 0);
 }
 
 /* --- NBD_OPT_EXPORT_NAME: no error can be told but by closing --- */
 
+/* A client that has asked for extended headers must use NBD_OPT_GO. */
+static NbdExport *find_named(const NbdNegotiation *negotiation)
+{
+    return negotiation->mode < NBD_MODE_EXTENDED && negotiation->len <= NBD_MAX_STRING
+               ? find_export((char *)negotiation->data, negotiation->len)
+               : NULL;
+}
+
 static void handle_export_name(NbdNegotiation *negotiation)
 {
     uint8_t answer[10 + NBD_EXPORT_NAME_ZEROES] = {0};
-    NbdExport *export = negotiation->len <= NBD_MAX_STRING
-                            ? find_export((char *)negotiation->data, negotiation->len)
-                            : NULL;
+    NbdExport *export = find_named(negotiation);
     uint8_t *p;
 
     if (!export) {
@@ -128,13 +145,15 @@ static void add_info_text(NbdNegotiation *negotiation, uint16_t type, const char
     nbd_option_reply(negotiation, NBD_REP_INFO, info, 2 + len);
 }
 
+static uint32_t min_block(const NbdExport *export)
+{
+    return CLAMP(export->base.child->node->limits.request_alignment, 1, MAX_MIN_BLOCK);
+}
+
 /* A client that does not ask is told of no minimum: what is smaller is served all the same. */
 static void add_block_size(NbdNegotiation *negotiation, const NbdExport *export, bool asked)
 {
-    const BlockLimits *limits = &export->base.child->node->limits;
-    uint32_t min = asked || negotiation->option == NBD_OPT_INFO
-                       ? CLAMP(limits->request_alignment, 1, 65536)
-                       : 1;
+    uint32_t min = asked || negotiation->option == NBD_OPT_INFO ? min_block(export) : 1;
     uint8_t info[14], *p = nbd_put16(info, NBD_INFO_BLOCK_SIZE);
 
     p = nbd_put32(p, min);
@@ -181,10 +200,14 @@ static void handle_info(NbdNegotiation *negotiation)
         return;
     }
     add_infos(negotiation, export, &requests);
-    nbd_option_ack(negotiation);
     if (negotiation->option == NBD_OPT_GO) {
         negotiation->chosen = export->serial;
+    } else if (!requests.block_size && min_block(export) > 1) {
+        nbd_option_error(negotiation, NBD_REP_ERR_BLOCK_SIZE_REQD,
+                         "request NBD_INFO_BLOCK_SIZE to use this export");
+        return;
     }
+    nbd_option_ack(negotiation);
 }
 
 /* --- The short ones --- */
@@ -214,14 +237,19 @@ static void handle_list(NbdNegotiation *negotiation)
     nbd_option_ack(negotiation);
 }
 
-static void handle_structured_reply(NbdNegotiation *negotiation)
+/* Extended headers go beyond structured replies: they may follow them, but not the reverse. */
+static void handle_mode(NbdNegotiation *negotiation, NbdMode mode)
 {
-    if (negotiation->structured) {
-        nbd_option_error(negotiation, NBD_REP_ERR_INVALID, "structured reply already negotiated");
-        return;
+    if (negotiation->mode == mode) {
+        nbd_option_error(negotiation, NBD_REP_ERR_INVALID, "%s already negotiated",
+                         nbd_option_name(negotiation->option));
+    } else if (negotiation->mode > mode) {
+        nbd_option_error(negotiation, NBD_REP_ERR_EXT_HEADER_REQD,
+                         "extended headers already negotiated");
+    } else {
+        negotiation->mode = mode;
+        nbd_option_ack(negotiation);
     }
-    negotiation->structured = true;
-    nbd_option_ack(negotiation);
 }
 
 static void handle_abort(NbdNegotiation *negotiation)
@@ -230,7 +258,7 @@ static void handle_abort(NbdNegotiation *negotiation)
     negotiation->closing = true;
 }
 
-/* LIST, STARTTLS and STRUCTURED_REPLY have no data. */
+/* These have no data. */
 static void handle_without_data(NbdNegotiation *negotiation)
 {
     if (negotiation->len) {
@@ -238,7 +266,9 @@ static void handle_without_data(NbdNegotiation *negotiation)
     } else if (negotiation->option == NBD_OPT_LIST) {
         handle_list(negotiation);
     } else if (negotiation->option == NBD_OPT_STRUCTURED_REPLY) {
-        handle_structured_reply(negotiation);
+        handle_mode(negotiation, NBD_MODE_STRUCTURED);
+    } else if (negotiation->option == NBD_OPT_EXTENDED_HEADERS) {
+        handle_mode(negotiation, NBD_MODE_EXTENDED);
     } else {
         nbd_option_error(negotiation, NBD_REP_ERR_POLICY, "TLS not configured");
     }
@@ -256,6 +286,7 @@ void nbd_option_handle(NbdNegotiation *negotiation)
     case NBD_OPT_LIST:
     case NBD_OPT_STARTTLS:
     case NBD_OPT_STRUCTURED_REPLY:
+    case NBD_OPT_EXTENDED_HEADERS:
         handle_without_data(negotiation);
         return;
     case NBD_OPT_INFO:
@@ -268,8 +299,6 @@ void nbd_option_handle(NbdNegotiation *negotiation)
     case NBD_OPT_SET_META_CONTEXT:
         nbd_option_meta_context(negotiation, false);
         return;
-    case NBD_OPT_EXTENDED_HEADERS:
-        break; /* refused unread, like those nobody knows */
     }
     g_assert_not_reached();
 }

@@ -16,8 +16,10 @@
 #define NBD_OPTION_MAGIC 0x49484156454f5054ULL /* "IHAVEOPT" */
 #define NBD_OPTION_REPLY_MAGIC 0x0003e889045565a9ULL
 #define NBD_REQUEST_MAGIC 0x25609513u
+#define NBD_EXTENDED_REQUEST_MAGIC 0x21e41c71u
 #define NBD_SIMPLE_REPLY_MAGIC 0x67446698u
 #define NBD_STRUCTURED_REPLY_MAGIC 0x668e33efu
+#define NBD_EXTENDED_REPLY_MAGIC 0x6e8a278cu
 
 #define NBD_MAX_STRING 4096         /* names, queries, messages; bytes */
 #define NBD_MAX_PAYLOAD (32u << 20) /* of a read or write; what the text calls portable */
@@ -27,8 +29,18 @@
 #define NBD_OPTION_HEADER_SIZE 16
 #define NBD_OPTION_REPLY_HEADER_SIZE 20
 #define NBD_REQUEST_SIZE 28
+#define NBD_EXTENDED_REQUEST_SIZE 32
 #define NBD_SIMPLE_REPLY_SIZE 16
 #define NBD_CHUNK_HEADER_SIZE 20
+#define NBD_EXTENDED_CHUNK_HEADER_SIZE 32
+
+/* Which messages a connection uses in transmission; each is what the ones before it are, and more.
+ */
+typedef enum NbdMode {
+    NBD_MODE_SIMPLE,
+    NBD_MODE_STRUCTURED, /* replies in chunks, errors with texts */
+    NBD_MODE_EXTENDED,   /* 64-bit lengths both ways, payloads with any request */
+} NbdMode;
 
 enum { /* handshake flags, and client flags */
        NBD_FLAG_FIXED_NEWSTYLE = 1 << 0,
@@ -46,6 +58,7 @@ enum { /* transmission flags */
        NBD_FLAG_CAN_MULTI_CONN = 1 << 8,
        NBD_FLAG_SEND_CACHE = 1 << 10,
        NBD_FLAG_SEND_FAST_ZERO = 1 << 11,
+       NBD_FLAG_BLOCK_STATUS_PAYLOAD = 1 << 12,
 };
 
 typedef enum NbdOption {
@@ -72,7 +85,9 @@ typedef enum NbdOptionReply {
 #define NBD_REP_ERR_POLICY 0x80000002u
 #define NBD_REP_ERR_INVALID 0x80000003u
 #define NBD_REP_ERR_UNKNOWN 0x80000006u
+#define NBD_REP_ERR_BLOCK_SIZE_REQD 0x80000008u
 #define NBD_REP_ERR_TOO_BIG 0x80000009u
+#define NBD_REP_ERR_EXT_HEADER_REQD 0x8000000au
 
 enum {
     NBD_INFO_EXPORT = 0,
@@ -98,6 +113,7 @@ enum { /* command flags */
        NBD_CMD_FLAG_DF = 1 << 2,
        NBD_CMD_FLAG_REQ_ONE = 1 << 3,
        NBD_CMD_FLAG_FAST_ZERO = 1 << 4,
+       NBD_CMD_FLAG_PAYLOAD_LEN = 1 << 5, /* the length is a payload's */
 };
 
 #define NBD_REPLY_FLAG_DONE 1
@@ -107,6 +123,7 @@ enum { /* structured reply types */
        NBD_REPLY_OFFSET_DATA = 1,
        NBD_REPLY_OFFSET_HOLE = 2,
        NBD_REPLY_BLOCK_STATUS = 5,
+       NBD_REPLY_BLOCK_STATUS_EXT = 6,
        NBD_REPLY_ERROR = 0x8001,
        NBD_REPLY_ERROR_OFFSET = 0x8002,
 };

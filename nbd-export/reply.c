@@ -31,14 +31,11 @@ static NbdChunk *add_chunk(NbdRequest *request)
     return chunk;
 }
 
-/* Begins a structured chunk whose payload (behind the chunk's header) has @len bytes. */
+/* Begins a chunk whose payload (behind the chunk's header) has @len bytes. */
 static uint8_t *put_header(uint8_t *p, const NbdRequest *request, uint16_t type, uint32_t len)
 {
-    p = nbd_put32(p, NBD_STRUCTURED_REPLY_MAGIC);
-    p = nbd_put16(p, 0);
-    p = nbd_put16(p, type);
-    p = nbd_put64(p, request->cookie);
-    return nbd_put32(p, len);
+    return nbd_chunk_header_put(p, request->session->mode, type, request->cookie, request->offset,
+                                len);
 }
 
 static void end_head(NbdChunk *chunk, const uint8_t *end)
@@ -61,7 +58,7 @@ void nbd_reply_data(NbdRequest *request, uint64_t offset, void *data, uint32_t l
 {
     NbdChunk *chunk;
 
-    if (!request->session->structured) {
+    if (request->session->mode == NBD_MODE_SIMPLE) {
         chunk = add_simple(request, 0);
     } else {
         chunk = add_chunk(request);
@@ -80,13 +77,15 @@ void nbd_reply_hole(NbdRequest *request, uint64_t offset, uint32_t len)
     end_head(chunk, nbd_put32(nbd_put64(p, offset), len));
 }
 
-void nbd_reply_status(NbdRequest *request, GByteArray *wire)
+void nbd_reply_status(NbdRequest *request, uint8_t *wire, uint32_t len)
 {
+    bool extended = request->session->mode == NBD_MODE_EXTENDED;
+    uint16_t type = extended ? NBD_REPLY_BLOCK_STATUS_EXT : NBD_REPLY_BLOCK_STATUS;
     NbdChunk *chunk = add_chunk(request);
 
-    chunk->payload_len = wire->len;
-    end_head(chunk, put_header(chunk->head, request, NBD_REPLY_BLOCK_STATUS, wire->len));
-    chunk->payload = g_byte_array_free(wire, false);
+    end_head(chunk, put_header(chunk->head, request, type, len));
+    chunk->payload = wire;
+    chunk->payload_len = len;
     chunk->owned = true;
 }
 
@@ -108,7 +107,7 @@ void nbd_reply_error(NbdRequest *request, uint32_t error, char *message, const u
     NbdChunk *chunk;
     uint8_t *p;
 
-    if (!request->session->structured) {
+    if (request->session->mode == NBD_MODE_SIMPLE) {
         add_simple(request, error);
         g_free(message);
         return;
@@ -119,22 +118,28 @@ void nbd_reply_error(NbdRequest *request, uint32_t error, char *message, const u
     set_error_payload(chunk, message, len, offset);
 }
 
-/* A success without content: a simple reply is allowed and shorter, but not for a read. */
+/* A success without content: a simple reply is shorter, where it is allowed. */
+static bool may_be_simple(const NbdRequest *request)
+{
+    NbdMode mode = request->session->mode;
+
+    return mode == NBD_MODE_SIMPLE ||
+           (mode == NBD_MODE_STRUCTURED && request->command != NBD_CMD_READ);
+}
+
 static void finish(NbdRequest *request)
 {
     NbdChunk *last;
 
-    if (request->n_chunks == 0) {
-        if (request->session->structured && request->command == NBD_CMD_READ) {
-            last = add_chunk(request);
-            end_head(last, put_header(last->head, request, NBD_REPLY_NONE, 0));
-        } else {
-            add_simple(request, 0);
-        }
+    if (request->n_chunks == 0 && may_be_simple(request)) {
+        add_simple(request, 0);
+    } else if (request->n_chunks == 0) {
+        last = add_chunk(request);
+        end_head(last, put_header(last->head, request, NBD_REPLY_NONE, 0));
     }
     last = &request->chunks[request->n_chunks - 1];
-    if (get_be32(last->head) == NBD_STRUCTURED_REPLY_MAGIC) {
-        nbd_put16(last->head + 4, NBD_REPLY_FLAG_DONE);
+    if (get_be32(last->head) != NBD_SIMPLE_REPLY_MAGIC) {
+        nbd_chunk_header_set_done(last->head);
     }
 }
 

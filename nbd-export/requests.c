@@ -19,7 +19,7 @@ typedef struct CommandRules {
     uint16_t flags; /* allowed beside FUA, which every command takes */
     bool has_range;
     bool writes;
-    bool bounded;      /* the length counts as a payload */
+    bool bounded;      /* its data is in memory as a whole */
     const char *error; /* how a failure is told */
 } CommandRules;
 
@@ -30,6 +30,7 @@ static const CommandRules rules[] = {
                       .bounded = true,
                       .error = "reading from file failed"},
     [NBD_CMD_WRITE] = {.name = "write",
+                       .flags = NBD_CMD_FLAG_PAYLOAD_LEN,
                        .has_range = true,
                        .writes = true,
                        .bounded = true,
@@ -37,27 +38,28 @@ static const CommandRules rules[] = {
     [NBD_CMD_DISC] = {.name = "disconnect"},
     [NBD_CMD_FLUSH] = {.name = "flush", .error = "flush failed"},
     [NBD_CMD_TRIM] = {.name = "trim", .has_range = true, .writes = true, .error = "discard failed"},
-    [NBD_CMD_CACHE] = {.name = "cache",
-                       .has_range = true,
-                       .bounded = true,
-                       .error = "caching data failed"},
+    [NBD_CMD_CACHE] = {.name = "cache", .has_range = true, .error = "caching data failed"},
     [NBD_CMD_WRITE_ZEROES] = {.name = "write zeroes",
                               .flags = NBD_CMD_FLAG_NO_HOLE | NBD_CMD_FLAG_FAST_ZERO,
                               .has_range = true,
                               .writes = true,
                               .error = "writing to file failed"},
     [NBD_CMD_BLOCK_STATUS] = {.name = "block status",
-                              .flags = NBD_CMD_FLAG_REQ_ONE,
+                              .flags = NBD_CMD_FLAG_REQ_ONE | NBD_CMD_FLAG_PAYLOAD_LEN,
                               .has_range = true,
                               .error = "can't get block status"},
 };
 
 static uint32_t check_flags(const NbdRequest *request, const CommandRules *rule, char **message)
 {
+    NbdMode mode = request->session->mode;
     uint16_t allowed = NBD_CMD_FLAG_FUA | rule->flags;
 
-    if (!request->session->structured) {
+    if (mode < NBD_MODE_STRUCTURED) {
         allowed &= ~NBD_CMD_FLAG_DF; /* SEND_DF was not advertised */
+    }
+    if (mode < NBD_MODE_EXTENDED) {
+        allowed &= ~NBD_CMD_FLAG_PAYLOAD_LEN;
     }
     if (request->flags & ~allowed) {
         *message = g_strdup_printf("unsupported flags for command %s (got 0x%x)", rule->name,
@@ -82,17 +84,42 @@ static uint32_t check_range(const NbdRequest *request, const CommandRules *rule,
                : NBD_EINVAL;
 }
 
-static uint32_t check_status(const NbdRequest *request, char **message)
+/* What is in memory as a whole; a client can ask for a read again in parts, if it may be told. */
+static uint32_t check_bound(const NbdRequest *request, const CommandRules *rule, char **message)
 {
-    if (request->command == NBD_CMD_BLOCK_STATUS && request->length == 0) {
-        *message = g_strdup("need non-zero length");
-        return NBD_EINVAL;
+    bool can_tell =
+        request->command == NBD_CMD_READ && request->session->mode >= NBD_MODE_STRUCTURED;
+
+    if (!rule->bounded || request->length <= NBD_MAX_PAYLOAD) {
+        return 0;
     }
-    if (request->command == NBD_CMD_BLOCK_STATUS && request->session->contexts->len == 0) {
-        *message = g_strdup("CMD_BLOCK_STATUS not negotiated");
-        return NBD_EINVAL;
+    *message = g_strdup_printf("len (%" G_GUINT64_FORMAT ") is larger than max len (%u)",
+                               request->length, NBD_MAX_PAYLOAD);
+    return can_tell ? NBD_EOVERFLOW : NBD_EINVAL;
+}
+
+static uint32_t check_writable(const NbdRequest *request, const CommandRules *rule, char **message)
+{
+    if (rule->writes && !request->session->export->base.writable) {
+        *message = g_strdup("Export is read-only");
+        return NBD_EPERM;
     }
     return 0;
+}
+
+static uint32_t check_status(const NbdRequest *request, char **message)
+{
+    const char *wrong = NULL;
+
+    if (request->session->contexts->len == 0) {
+        wrong = "CMD_BLOCK_STATUS not negotiated";
+    } else if (request->payload) {
+        wrong = "CMD_BLOCK_STATUS payload not valid";
+    } else if (request->length == 0) {
+        wrong = "need non-zero length";
+    }
+    *message = g_strdup(wrong);
+    return wrong ? NBD_EINVAL : 0;
 }
 
 uint32_t nbd_request_check(const NbdRequest *request, char **message)
@@ -105,20 +132,17 @@ uint32_t nbd_request_check(const NbdRequest *request, char **message)
         return NBD_EINVAL;
     }
     rule = &rules[request->command];
-    if (rule->bounded && request->length > NBD_MAX_PAYLOAD) {
-        *message = g_strdup_printf("len (%" G_GUINT64_FORMAT ") is larger than max len (%u)",
-                                   request->length, NBD_MAX_PAYLOAD);
-        return NBD_EINVAL;
+    error = check_flags(request, rule, message);
+    if (!error && request->command == NBD_CMD_BLOCK_STATUS) {
+        error = check_status(request, message);
     }
-    if (rule->writes && !request->session->export->base.writable) {
-        *message = g_strdup("Export is read-only");
-        return NBD_EPERM;
-    }
-    error = rule->has_range ? check_range(request, rule, message) : 0;
     if (!error) {
-        error = check_flags(request, rule, message);
+        error = check_writable(request, rule, message);
     }
-    return error ? error : check_status(request, message);
+    if (!error && rule->has_range) {
+        error = check_range(request, rule, message);
+    }
+    return error ? error : check_bound(request, rule, message);
 }
 
 static uint32_t error_of_errno(int error)
@@ -255,7 +279,8 @@ static int co_read_sparse(NbdRequest *request)
 
 static int co_read(NbdRequest *request)
 {
-    bool may_split = request->session->structured && !(request->flags & NBD_CMD_FLAG_DF);
+    bool may_split =
+        request->session->mode >= NBD_MODE_STRUCTURED && !(request->flags & NBD_CMD_FLAG_DF);
 
     if (request->length == 0) {
         return 0;
@@ -310,6 +335,12 @@ static int co_trim(NbdRequest *request)
     return ret;
 }
 
+/* Nobody needs the rest: it is a hint, and drain or a client that leaves is not to wait for it. */
+static bool is_enough(const NbdRequest *request)
+{
+    return request->session->export->base.quiesced || request->session->ending;
+}
+
 /* Reads it, so that it is in whatever cache there is below. */
 static int co_cache(NbdRequest *request)
 {
@@ -323,33 +354,13 @@ static int co_cache(NbdRequest *request)
     if (!piece) {
         return -ENOMEM;
     }
-    for (uint64_t pos = 0; pos < request->length && ret == 0; pos += CACHE_PIECE) {
+    for (uint64_t pos = 0; pos < request->length && ret == 0 && !is_enough(request);
+         pos += CACHE_PIECE) {
         ret = co_block_read_buf(child_of(request), request->offset + pos, piece,
                                 MIN(CACHE_PIECE, request->length - pos));
     }
     free(piece);
     return ret;
-}
-
-static int co_describe(NbdRequest *request)
-{
-    NbdSession *session = request->session;
-    bool one = request->flags & NBD_CMD_FLAG_REQ_ONE;
-
-    for (unsigned i = 0; i < session->contexts->len; i++) {
-        unsigned index = g_array_index(session->contexts, uint32_t, i);
-        const NbdContext *context = &g_array_index(session->export->contexts, NbdContext, index);
-        GByteArray *wire;
-        int ret =
-            co_nbd_context_describe(context, child_of(request), request->offset, request->length,
-                                    one, &session->export->base.quiesced, &wire);
-
-        if (ret < 0) {
-            return ret;
-        }
-        nbd_reply_status(request, wire);
-    }
-    return 0;
 }
 
 /* Clients that have promised to read only what is dirty are held to it. */
@@ -359,8 +370,9 @@ static bool breaks_promise(const NbdRequest *request)
     bool reads = request->command == NBD_CMD_READ || request->command == NBD_CMD_CACHE;
     int64_t end = request->offset + request->length, clean;
 
-    return reads && bitmap && (end > dirty_bitmap_size(bitmap) ||
-                               dirty_bitmap_next_clean(bitmap, request->offset, end, &clean));
+    return reads && bitmap &&
+           (end > dirty_bitmap_size(bitmap) ||
+            dirty_bitmap_next_clean(bitmap, request->offset, end, &clean));
 }
 
 static int co_execute(NbdRequest *request)
@@ -379,7 +391,7 @@ static int co_execute(NbdRequest *request)
     case NBD_CMD_WRITE_ZEROES:
         return co_write_zeroes(request);
     case NBD_CMD_BLOCK_STATUS:
-        return co_describe(request);
+        return co_nbd_block_status(request);
     case NBD_CMD_DISC:
         break;
     }

@@ -76,7 +76,7 @@ static void co_serve(Socket *socket)
         socket_free(socket);
         return;
     }
-    co_nbd_session_run(choice.export, socket, choice.structured, choice.contexts);
+    co_nbd_session_run(choice.export, socket, choice.mode, choice.contexts);
 }
 
 /* A connection that was accepted beyond the limit waits for its turn like those in the backlog. */

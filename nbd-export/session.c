@@ -27,6 +27,7 @@ NbdRequest *nbd_request_new(NbdSession *session)
     request->max_chunks = G_N_ELEMENTS(request->inline_chunks);
     request->n_chunks = request->n_gathered = 0;
     request->buffer = NULL;
+    request->contexts = NULL;
     return request;
 }
 
@@ -42,6 +43,7 @@ void nbd_request_free(NbdRequest *request)
     if (request->chunks != request->inline_chunks) {
         g_free(request->chunks);
     }
+    g_clear_pointer(&request->contexts, g_array_unref);
     if (request->buffer) {
         nbd_buffer_put(&session->buffers, request->buffer, request->buffer_len);
     }
@@ -220,21 +222,39 @@ static void co_get_buffer(NbdSession *session, NbdRequest *request)
 /* Takes the next request's header; false at the end, or when it is none. */
 static bool co_read_header(NbdSession *session, NbdRequest *request)
 {
-    const uint8_t *p;
+    size_t len = nbd_header_size(session->mode);
+    NbdHeader header;
 
-    if (!co_fill(session, NBD_REQUEST_SIZE)) {
+    if (!co_fill(session, len) ||
+        !nbd_header_get(session->rx + session->rx_pos, session->mode, &header)) {
         return false;
     }
-    p = session->rx + session->rx_pos;
-    session->rx_pos += NBD_REQUEST_SIZE;
-    if (get_be32(p) != NBD_REQUEST_MAGIC) {
+    session->rx_pos += len;
+    request->flags = header.flags;
+    request->command = header.command;
+    request->cookie = header.cookie;
+    request->offset = header.offset;
+    request->length = header.length;
+    request->payload = header.payload;
+    return true;
+}
+
+/* The payload of a block status says what the request is about, so it is taken before that can be
+ * checked. */
+static bool co_take_status_payload(NbdSession *session, NbdRequest *request)
+{
+    size_t len = request->payload;
+
+    if (request->command != NBD_CMD_BLOCK_STATUS || !nbd_status_payload_fits(request)) {
+        return true;
+    }
+    if (!co_fill(session, len)) {
         return false;
     }
-    request->flags = get_be16(p + 4);
-    request->command = get_be16(p + 6);
-    request->cookie = get_be64(p + 8);
-    request->offset = get_be64(p + 16);
-    request->length = get_be32(p + 24);
+    if (nbd_status_payload_take(request, session->rx + session->rx_pos)) {
+        session->rx_pos += len;
+        request->payload = 0;
+    }
     return true;
 }
 
@@ -245,17 +265,16 @@ static bool co_read_header(NbdSession *session, NbdRequest *request)
  */
 static bool co_refuse(NbdSession *session, NbdRequest *request, uint32_t error, char *message)
 {
-    bool has_payload = request->command == NBD_CMD_WRITE;
-    bool too_large = request->length > NBD_MAX_PAYLOAD;
+    bool last = request->payload > NBD_MAX_PAYLOAD;
 
-    if (has_payload && !too_large && !co_skip_payload(session, request->length)) {
+    if (!last && !co_skip_payload(session, request->payload)) {
         g_free(message);
         nbd_request_free(request);
         return false;
     }
     nbd_reply_error(request, error, message, NULL);
     nbd_reply_send(request);
-    return !(has_payload && too_large);
+    return !last;
 }
 
 /* Gets what the request needs before it can be carried out. */
@@ -297,7 +316,8 @@ static bool co_next_request(NbdSession *session)
     if (!request) {
         return false;
     }
-    if (!co_read_header(session, request) || request->command == NBD_CMD_DISC) {
+    if (!co_read_header(session, request) || request->command == NBD_CMD_DISC ||
+        !co_take_status_payload(session, request)) {
         nbd_request_free(request);
         return false;
     }
@@ -337,13 +357,13 @@ static void widen(const Socket *socket)
     }
 }
 
-static NbdSession *session_new(NbdExport *export, Socket *socket, bool structured, GArray *contexts)
+static NbdSession *session_new(NbdExport *export, Socket *socket, NbdMode mode, GArray *contexts)
 {
     NbdSession *session = g_new0(NbdSession, 1);
 
     session->export = export;
     session->socket = socket;
-    session->structured = structured;
+    session->mode = mode;
     session->contexts = contexts;
     session->rx = g_malloc(NBD_RECEIVE_BUFFER);
     nbd_replies_init(session);
@@ -369,15 +389,16 @@ static void session_free(NbdSession *session)
 /* Requests that were started end, and their replies go out, unless the connection is broken. */
 static void co_finish(NbdSession *session)
 {
+    session->ending = true;
     while (session->n_requests || session->sending) {
         co_wait(session);
     }
     session->dead = true;
 }
 
-void co_nbd_session_run(NbdExport *export, Socket *socket, bool structured, GArray *contexts)
+void co_nbd_session_run(NbdExport *export, Socket *socket, NbdMode mode, GArray *contexts)
 {
-    NbdSession *session = session_new(export, socket, structured, contexts);
+    NbdSession *session = session_new(export, socket, mode, contexts);
 
     if (co_nbd_export_enter(export, session)) {
         while (!session->dead && co_next_request(session)) {

@@ -18,7 +18,7 @@
 #include "io/socket.h"
 #include "nbd-export/buffer-pool.h"
 #include "nbd-export/nbd-export.h"
-#include "nbd-export/protocol.h"
+#include "nbd-export/wire.h"
 
 /* Requests that one connection may have under way. */
 #define NBD_MAX_REQUESTS 64
@@ -30,7 +30,7 @@
 
 /* A piece of a reply: a small head, and a payload that lies elsewhere. */
 typedef struct NbdChunk {
-    uint8_t head[36];
+    uint8_t head[48];
     uint8_t head_len;
     bool owned; /* g_free(payload) when sent */
     uint32_t payload_len;
@@ -43,7 +43,9 @@ typedef struct NbdRequest {
 
     uint16_t flags, command;
     uint64_t cookie;
-    uint64_t offset, length;
+    uint64_t offset, length; /* the range */
+    uint64_t payload;        /* bytes that the client sends with it and that were not taken yet */
+    GArray *contexts;        /* of a block status that is about some of those selected; or NULL */
 
     void *buffer; /* of a read or write: .length bytes from the pool; else NULL */
     size_t buffer_len;
@@ -57,12 +59,13 @@ typedef struct NbdRequest {
 struct NbdSession {
     NbdExport *export;
     Socket *socket;
-    bool structured;
+    NbdMode mode;
     GArray *contexts;         /* of uint32_t: indexes into export->contexts, those selected */
     NbdSession *next, **prev; /* export->sessions */
 
     bool on_loop;    /* in export->sessions */
     bool must_leave; /* the graph moves: the reader goes away and comes back */
+    bool ending;     /* no request comes any more */
     bool dead;       /* the connection is broken: replies are dropped */
     CoQueue wake;    /* the reader waits here for anything but the client */
 
@@ -86,7 +89,7 @@ struct NbdSession {
  * returns there.  Takes over @socket and @contexts, and gives back the export's client
  * place that the negotiation took.
  */
-void co_nbd_session_run(NbdExport *export, Socket *socket, bool structured, GArray *contexts);
+void co_nbd_session_run(NbdExport *export, Socket *socket, NbdMode mode, GArray *contexts);
 
 /* Asks a session to leave its loop, or breaks its connection.  Its loop. */
 void nbd_session_ask_to_leave(NbdSession *session);
@@ -109,11 +112,24 @@ G_GNUC_WARN_UNUSED_RESULT uint32_t nbd_request_check(const NbdRequest *request, 
 /* Carries it out (a coroutine's main function) and queues its reply. */
 void co_nbd_request_execute(void *request);
 
+/* block-status.c */
+
+/*
+ * Is the payload of a block status one that may be read and looked at?  Not where it is too long or
+ * too short, or the mode knows none.
+ */
+bool nbd_status_payload_fits(const NbdRequest *request);
+/* Takes it: request->contexts and ->length become what it says; false where that is nonsense. */
+bool nbd_status_payload_take(NbdRequest *request, const uint8_t *payload);
+
+/* Describes the range in each of its contexts.  0 or -errno; chunks of a reply are there then. */
+G_GNUC_WARN_UNUSED_RESULT int co_nbd_block_status(NbdRequest *request);
+
 /* reply.c: chunks of a reply, then the order to send it, with which the request object is given
  * away. */
 void nbd_reply_data(NbdRequest *request, uint64_t offset, void *data, uint32_t len);
 void nbd_reply_hole(NbdRequest *request, uint64_t offset, uint32_t len);
-void nbd_reply_status(NbdRequest *request, GByteArray *wire); /* takes over @wire */
+void nbd_reply_status(NbdRequest *request, uint8_t *wire, uint32_t len); /* takes over @wire */
 /* An error with its text (takes it over; may be NULL); @offset where only what lies from there on
  * failed. */
 void nbd_reply_error(NbdRequest *request, uint32_t error, char *message, const uint64_t *offset);

@@ -111,9 +111,6 @@ BlockCopyUse block_copy_use(const BlockCopy *copy);
 /* All figures, for queries; the caller's.  Any thread, as long as the copy is there. */
 XCopyInfo *block_copy_info(const BlockCopy *copy);
 
-/* Is something in memory still on its way to the target?  Any thread. */
-bool block_copy_is_moving(const BlockCopy *copy);
-
 /*
  * Turns the copy off: no more saves, and all who wait go ahead; @error (-errno) is what the copy
  * failed with.  The first of a cancel's or failure's steps.  Once it is off it stays off.

@@ -68,9 +68,14 @@ static int co_after_request(BlockHook *hook, BlockReq *req, const IoSlice *data,
     if (ret < 0 || bytes == 0) {
         return ret;
     }
+    if (is_broken(copy)) {
+        return -EIO;
+    }
     meter_add(&copy->moved, loop_now_ns(), bytes);
     part = io_slice_sub(data, 0, bytes);
-    return is_broken(copy) ? -EIO : co_overlay(copy, req->offset, &part);
+    ret = co_overlay(copy, req->offset, &part);
+    /* If it has failed meanwhile, what a chunk had taken from the file may be nowhere. */
+    return ret == 0 && is_broken(copy) ? -EIO : ret;
 }
 
 static bool before_status(BlockHook *hook, int64_t offset, int64_t *bytes, BlockStatus *status,

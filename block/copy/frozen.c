@@ -243,38 +243,31 @@ static int co_overlay_run(BlockCopy *copy, int64_t offset, const IoSlice *data)
     return ret;
 }
 
+typedef int CoReadFn(BlockCopy *copy, int64_t offset, const IoSlice *data);
+
+/* Each run of @later by @co_read; none of them is pending any more. */
+static int co_read_runs(BlockCopy *copy, int64_t offset, const IoSlice *data,
+                        const SparseBitmap *later, CoReadFn *co_read)
+{
+    IoSlice part = *data;
+    uint64_t from = 0;
+    int64_t start;
+    int ret = 0;
+
+    while (ret == 0 && next_later(copy, offset, later, &from, &start, &part)) {
+        ret = co_read(copy, start, &part);
+        part = *data;
+    }
+    return ret;
+}
+
 int co_copy_overlay_later(BlockCopy *copy, int64_t offset, const IoSlice *data,
                           const SparseBitmap *later)
 {
-    IoSlice part = *data;
-    uint64_t from = 0;
-    int64_t start;
-    int ret = 0;
-
-    while (ret == 0 && next_later(copy, offset, later, &from, &start, &part)) {
-        ret = co_overlay_run(copy, start, &part);
-        part = *data;
-    }
-    return ret;
+    return co_read_runs(copy, offset, data, later, co_overlay_run);
 }
 
 static int co_read_blocks(BlockCopy *copy, int64_t offset, const IoSlice *data);
-
-/* Reads the blocks of @later from where they are now; none of them is pending any more. */
-static int co_read_later(BlockCopy *copy, int64_t offset, const IoSlice *data,
-                         const SparseBitmap *later)
-{
-    IoSlice part = *data;
-    uint64_t from = 0;
-    int64_t start;
-    int ret = 0;
-
-    while (ret == 0 && next_later(copy, offset, later, &from, &start, &part)) {
-        ret = co_read_blocks(copy, start, &part);
-        part = *data;
-    }
-    return ret;
-}
 
 static int co_read_source(BlockCopy *copy, int64_t offset, const IoSlice *data)
 {
@@ -287,7 +280,7 @@ static int co_read_source(BlockCopy *copy, int64_t offset, const IoSlice *data)
     if (ret == 0) {
         ret = copy_overlay(copy, offset, data, later);
     }
-    return ret < 0 ? ret : co_read_later(copy, offset, data, later);
+    return ret < 0 ? ret : co_read_runs(copy, offset, data, later, co_read_blocks);
 }
 
 static int co_read_blocks(BlockCopy *copy, int64_t offset, const IoSlice *data)

@@ -23,6 +23,7 @@ struct Leaver {
     SparseBitmap *busy; /* units in flight */
     unsigned leaving;
     bool drained, finishing;
+    bool settling; /* zeroes are moved, too */
     int error;
     bool pumping, pump_again;
     CoQueue ended; /* a chunk did */
@@ -192,7 +193,7 @@ static Chunk *next_chunk(Leaver *l)
     }
     if (!is_empty(l)) {
         chunk = l->unit ? next_unit(l) : next_blocks(l);
-    } else if (l->finishing && sparse_bitmap_count(l->copy->zeroes)) {
+    } else if (l->settling && sparse_bitmap_count(l->copy->zeroes)) {
         chunk = chunk_new_leave_zeroes(l->copy);
     }
     return chunk;
@@ -293,16 +294,28 @@ void leaver_set_notify(Leaver *l, BlockCopyNotifyFn *fn, void *opaque)
 /* The copy is off: what is pending need not be old any more, and shall not be moved. */
 void leaver_finish(Leaver *l)
 {
-    l->finishing = true;
+    l->finishing = l->settling = true;
     l->copy->left_out +=
         sparse_bitmap_clear(l->copy->pending, 0, sparse_bitmap_size(l->copy->pending));
     pump(l);
 }
 
-bool leaver_done(const Leaver *l)
+static bool is_over(const Leaver *l, bool failed)
 {
     return !l->leaving && !l->copy->saves &&
-           (l->error || (is_empty(l) && !sparse_bitmap_count(l->copy->zeroes)));
+           (failed || (is_empty(l) && !sparse_bitmap_count(l->copy->zeroes)));
+}
+
+bool leaver_done(const Leaver *l)
+{
+    return is_over(l, l->error);
+}
+
+bool leaver_settle(Leaver *l)
+{
+    l->settling = true;
+    pump(l);
+    return is_over(l, l->copy->off);
 }
 
 int leaver_error(const Leaver *l)

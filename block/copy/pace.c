@@ -156,12 +156,13 @@ static void running_step(Pace *p, int64_t now)
     }
 }
 
+/* If it took longer than the longest nobody has asked: that says nothing of the disk. */
 static void quiet_step(Pace *p, int64_t now)
 {
-    int64_t took = now - p->phase_start, mean;
+    int64_t longest = p->samples ? p->rules->quiet_ns : p->rules->quiet_for_one_ns;
+    int64_t took = MIN(now - p->phase_start, longest), mean;
 
-    if ((p->samples < QUIET_SAMPLES || took < QUIET_MIN_NS) &&
-        took < (p->samples ? p->rules->quiet_ns : p->rules->quiet_for_one_ns)) {
+    if ((p->samples < QUIET_SAMPLES || took < QUIET_MIN_NS) && took < longest) {
         return;
     }
     p->quiet_at = now;
@@ -239,8 +240,9 @@ bool pace_may_read(Pace *p, int64_t now, int64_t bytes, int64_t *wake)
     if (p->reading && p->reading + bytes > p->window) {
         return false;
     }
-    if (now < p->next_read) {
-        *wake = p->next_read;
+    if (now < p->next_read && !is_idle(p, now)) {
+        /* Sooner if the guest goes: a long read's pause would outlast it by far. */
+        *wake = MIN(p->next_read, now + p->rules->idle_ns);
         return false;
     }
     return true;

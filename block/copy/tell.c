@@ -29,11 +29,6 @@ BlockCopyUse block_copy_use(const BlockCopy *copy)
     return use;
 }
 
-bool block_copy_is_moving(const BlockCopy *copy)
-{
-    return copy->staging && !copy->off && staging_used(copy->staging) > 0;
-}
-
 /* --- figures --- */
 
 /* Counts may change while they are added up. */

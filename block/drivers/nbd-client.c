@@ -56,9 +56,10 @@ static bool still_fits(const NbdcClient *c, const NbdcInfo *now, GError **errp)
         (now->max_block && (!old->max_block || now->max_block < old->max_block))) {
         return tm_error_set(errp, "The export's block size limits are now narrower");
     }
-    if (now->can_flush < old->can_flush || now->can_fua < old->can_fua ||
-        now->can_trim < old->can_trim || now->can_zero < old->can_zero ||
-        now->can_fast_zero < old->can_fast_zero || now->can_status < old->can_status) {
+    if (now->max_range < old->max_range || now->can_flush < old->can_flush ||
+        now->can_fua < old->can_fua || now->can_trim < old->can_trim ||
+        now->can_zero < old->can_zero || now->can_fast_zero < old->can_fast_zero ||
+        now->can_status < old->can_status) {
         return tm_error_set(errp, "The server can do less than it could before");
     }
     return true;

@@ -16,6 +16,17 @@ static int64_t block_size(struct nbd_handle *h, int type)
     return MAX(nbd_get_block_size(h, type), 0);
 }
 
+/* Extended headers, which libnbd asks for by itself, have 64-bit lengths. */
+static int64_t max_range(struct nbd_handle *h)
+{
+#ifdef HAVE_LIBNBD_EXTENDED
+    if (nbd_get_extended_headers_negotiated(h) == 1) {
+        return INT64_MAX;
+    }
+#endif
+    return UINT32_MAX;
+}
+
 static void read_info(struct nbd_handle *h, const char *context, NbdcInfo *info)
 {
     *info = (NbdcInfo){
@@ -30,6 +41,7 @@ static void read_info(struct nbd_handle *h, const char *context, NbdcInfo *info)
         .min_block = block_size(h, LIBNBD_SIZE_MINIMUM),
         .opt_block = block_size(h, LIBNBD_SIZE_PREFERRED),
         .max_block = block_size(h, LIBNBD_SIZE_MAXIMUM),
+        .max_range = max_range(h),
     };
 }
 

@@ -12,15 +12,41 @@
 
 #define MIN_WINDOW (1 << 20)
 
-/* Keeps the first extent; libnbd has checked that @entries holds pairs of length and flags. */
+/* Keeps the first extent of the context that counts. */
+static void keep_first(NbdcCommand *cmd, const char *context, uint64_t offset, uint64_t bytes,
+                       uint64_t flags)
+{
+    if (strcmp(context, cmd->context) == 0 && offset == cmd->offset) {
+        cmd->extent_bytes = bytes;
+        cmd->extent_flags = flags;
+    }
+}
+
+#ifdef HAVE_LIBNBD_EXTENDED
+static int got_extents(void *opaque, const char *context, uint64_t offset, nbd_extent *entries,
+                       size_t n_entries, int *error)
+{
+    if (n_entries >= 1) {
+        keep_first(opaque, context, offset, entries[0].length, entries[0].flags);
+    }
+    return 0;
+}
+
+static int64_t issue_status(struct nbd_handle *h, NbdcCommand *cmd, nbd_completion_callback done)
+{
+    nbd_extent64_callback extent = {.callback = got_extents, .user_data = cmd};
+
+    cmd->extent_bytes = 0;
+    return nbd_aio_block_status_64(h, cmd->bytes, cmd->offset, extent, done,
+                                   LIBNBD_CMD_FLAG_REQ_ONE);
+}
+#else
+/* @entries holds pairs of length and flags. */
 static int got_extents(void *opaque, const char *context, uint64_t offset, uint32_t *entries,
                        size_t n_entries, int *error)
 {
-    NbdcCommand *cmd = opaque;
-
-    if (strcmp(context, cmd->context) == 0 && offset == cmd->offset && n_entries >= 2) {
-        cmd->extent_bytes = entries[0];
-        cmd->extent_flags = entries[1];
+    if (n_entries >= 2) {
+        keep_first(opaque, context, offset, entries[0], entries[1]);
     }
     return 0;
 }
@@ -32,9 +58,10 @@ static int64_t issue_status(struct nbd_handle *h, NbdcCommand *cmd, nbd_completi
     cmd->extent_bytes = 0;
     return nbd_aio_block_status(h, cmd->bytes, cmd->offset, extent, done, LIBNBD_CMD_FLAG_REQ_ONE);
 }
+#endif
 
 /* Servers have been seen to answer in parts of their own blocks: such a rest counts as data. */
-static void clean_extent(NbdcCommand *cmd, int64_t align)
+static void clean_extent(NbdcCommand *cmd, uint64_t align)
 {
     if (cmd->extent_bytes % align == 0) {
         return;
@@ -47,7 +74,7 @@ static void clean_extent(NbdcCommand *cmd, int64_t align)
     }
 }
 
-static unsigned status_flags(const NbdcClient *c, uint32_t flags)
+static unsigned status_flags(const NbdcClient *c, uint64_t flags)
 {
     /* More than one layer deep is still below the top: neither data of it nor nothing. */
     if (strcmp(c->context, "qemu:allocation-depth") == 0 && flags > 2) {
@@ -63,12 +90,14 @@ static unsigned status_flags(const NbdcClient *c, uint32_t flags)
  */
 static int64_t window(const NbdcClient *c, int64_t align)
 {
-    return CLAMP(c->status_window, MAX(MIN_WINDOW, align), UINT32_MAX / align * align);
+    return CLAMP(c->status_window, MAX(MIN_WINDOW, align), c->info.max_range / align * align);
 }
 
-static void adapt_window(NbdcClient *c, int64_t asked, int64_t extent)
+static void adapt_window(NbdcClient *c, int64_t asked, uint64_t extent)
 {
-    c->status_window = extent >= asked ? asked * 4 : extent;
+    int64_t more = asked <= INT64_MAX / 4 ? asked * 4 : INT64_MAX;
+
+    c->status_window = extent < (uint64_t)asked ? (int64_t)extent : more;
 }
 
 static int co_ask(BlockNode *node, int64_t offset, int64_t bytes, BlockStatus *status)
@@ -92,7 +121,7 @@ static int co_ask(BlockNode *node, int64_t offset, int64_t bytes, BlockStatus *s
     clean_extent(&cmd, align);
     adapt_window(c, cmd.bytes, cmd.extent_bytes);
     status->flags = BLOCK_STATUS_OFFSET_VALID | status_flags(c, cmd.extent_flags);
-    status->bytes = MIN(cmd.extent_bytes, bytes);
+    status->bytes = MIN(cmd.extent_bytes, (uint64_t)bytes);
     return 0;
 }
 

@@ -162,6 +162,9 @@ static void nbdc_refresh_limits(BlockNode *node)
     limits->max_transfer = MAX(max / min * min, min);
     limits->max_write_zeroes = limits->max_transfer;
     limits->max_discard = INT_MAX / min * min;
+    if (c->info.max_range > UINT32_MAX) { /* nobody asks for that who cannot do with it */
+        limits->max_write_zeroes = limits->max_discard = c->info.max_range / min * min;
+    }
     if (is_power_of_two(c->info.opt_block) && c->info.opt_block <= MAX_TRANSFER) {
         limits->opt_transfer = c->info.opt_block;
         limits->discard_alignment = MAX(min, c->info.opt_block);

@@ -57,6 +57,7 @@ typedef struct NbdcInfo {
     bool can_flush, can_fua, can_trim, can_zero, can_fast_zero;
     bool can_status;                         /* the meta context that was asked for is there */
     int64_t min_block, opt_block, max_block; /* 0: not said */
+    int64_t max_range; /* bytes that one request without data can be about */
 } NbdcInfo;
 
 typedef struct NbdcConn {
@@ -151,7 +152,7 @@ struct NbdcCommand {
     uint64_t offset, bytes;
     uint32_t flags;                      /* LIBNBD_CMD_FLAG_… */
     const char *context;                 /* block status: which answer counts */
-    uint32_t extent_bytes, extent_flags; /* block status: the first extent; 0 bytes: none came */
+    uint64_t extent_bytes, extent_flags; /* block status: the first extent; 0 bytes: none came */
     CoSleep sleep;                       /* of who waits for it; private like those below */
     bool done;
     int error;

@@ -154,9 +154,11 @@ static void cbw_fill_info(const BlockNode *node, BlockDeviceInfo *info)
     info->x_copy = block_copy_info(copy_of(node));
 }
 
-static bool cbw_is_settling(const BlockNode *node)
+static bool cbw_settle(BlockNode *node)
 {
-    return block_copy_is_moving(copy_of(node));
+    Leaver *leaver = cbw_node_leaver(node);
+
+    return !leaver || leaver_settle(leaver);
 }
 
 /* What is staged gets to the target first. */
@@ -207,7 +209,7 @@ const BlockDriver block_driver_copy_before_write = {
     .co_discard = cbw_co_discard,
     .child_perm = cbw_child_perm,
     .fill_info = cbw_fill_info,
-    .is_settling = cbw_is_settling,
+    .settle = cbw_settle,
     .supports_write_flags = BLOCK_FUA | BLOCK_COMPRESSED,
     .supports_write_zeroes_flags = BLOCK_FUA | BLOCK_MAY_UNMAP | BLOCK_NO_FALLBACK,
 };

@@ -10,6 +10,7 @@ import rows_backup
 import rows_backup_copy
 import rows_backup_pull
 import rows_guest
+import rows_map
 import rows_merge
 import rows_nbd
 import rows_nbd_peers
@@ -80,8 +81,8 @@ def _shared(stack, work, size):
 
 SECTIONS = [
     Section('daemon', 'the daemon',
-            [*rows_push.ROWS, *rows_nbd.ROWS, *rows_guest.ROWS, *rows_pull.ROWS, *rows_merge.ROWS,
-             *rows_qcow2.ROWS], _prepare_plain),
+            [*rows_push.ROWS, *rows_nbd.ROWS, *rows_guest.ROWS, *rows_pull.ROWS, *rows_map.ROWS,
+             *rows_merge.ROWS, *rows_qcow2.ROWS], _prepare_plain),
     Section('nbd', 'NBD servers', rows_nbd_peers.ROWS, _prepare_plain, limit='nbdkit'),
     Section('guest-backup', 'guest under backup',
             [*rows_backup.ROWS, *rows_backup_pull.ROWS, *rows_backup_copy.ROWS], _prepare_backup),

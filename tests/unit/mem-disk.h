@@ -194,6 +194,7 @@ static inline int co_mem_copy_to(BlockNode *node, int64_t offset, BlockNode *sou
 
     d->host_tries++;
     co_mem_slow(d);
+    co_mem_stuck(d);
     ret = co_mem_io(node, offset, bytes, &data, true, d->host_errors);
     d->hosted += ret == 0 ? bytes : 0;
     return ret;

@@ -23,6 +23,7 @@ typedef struct PullTest {
     bool classic;    /* the disk is below the scratch */
     unsigned readers;
     bool stop_readers;
+    unsigned spilled; /* reads of a target with sync=none while something was in the spill file */
 } PullTest;
 
 #define PAGES ((SIZE + MEM_PAGE - 1) / MEM_PAGE)
@@ -229,6 +230,7 @@ static void co_none_read(PullTest *t)
         return;
     }
     g_assert_true(ret == 0 || (t->may_break && ret == -EIO));
+    t->spilled += ret == 0 && copy_spill_in_use(cbw_node_copy(t->cbw));
     for (int64_t at = 0; at < bytes && ret == 0; at += MEM_PAGE) {
         int64_t n = MIN(MEM_PAGE, bytes - at);
 
@@ -340,6 +342,7 @@ static void co_none_round(PullTest *t)
     BlockdevBackup args = {
         .job_id = (char *)"j", .device = (char *)"disk", .target = (char *)"scratch",
         .sync = MIRROR_SYNC_MODE_NONE, .filter_node_name = (char *)"flt",
+        .has_staging_size = test_bit(), .staging_size = BLOCK_COPY_MIN_STAGING,
     };
 
     co_control_lock();
@@ -386,6 +389,7 @@ static void co_none(void *opaque)
     co_block_node_unref(t.disk);
     control_unlock();
     qmp_event_set_sink(NULL, NULL);
+    g_test_message("%u reads while something was spilled", t.spilled);
     g_free(t.snapshot);
 }
 

@@ -267,6 +267,7 @@ static void set_args(RoomTest *t)
     t->perf = (BackupPerf){
         .has_max_workers = true, .max_workers = test_range(1, 5),
         .has_max_chunk = true, .max_chunk = 65536 * test_range(1, 5),
+        .has_use_copy_range = true, .use_copy_range = test_bit(),
     };
     t->args = (BlockdevBackup){
         .job_id = (char *)"j", .device = (char *)"disk", .target = (char *)"copy",

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include "block/copy/chunk.h"
 #include "block/copy/copier.h"
 #include "tests/unit/copy-util.h"
 
@@ -391,6 +392,87 @@ static void co_told_of_wake(void *opaque)
     co_spill_close(&t);
 }
 
+/* --- the target as a view --- */
+
+/* All blocks of a cluster are saved: the odd ones were zeroes, the even ones are in the file. */
+static void co_spill_every_other(SpillTest *t)
+{
+    for (int64_t block = 1; block < 16; block += 2) {
+        memset(mem_disk(t->disk)->bytes + block * MEM_PAGE, 0, MEM_PAGE);
+        memset(t->snapshot + block * MEM_PAGE, 0, MEM_PAGE);
+    }
+    for (int64_t block = 0; !sparse_bitmap_get(spill_held(t->c->spill), 14); block++) {
+        co_overwrite_block(t, block);
+        co_pass();
+    }
+    while (t->c->spilling) {
+        co_pass();
+    }
+}
+
+/* What the leaver does with the first cluster. */
+static void co_fail_to_leave(SpillTest *t)
+{
+    Chunk *chunk = chunk_new(t->c, CHUNK_DATA, 0, 65536);
+
+    g_assert_cmpint(co_chunk_take(chunk), ==, 0);
+    g_assert_cmpint(co_chunk_write(chunk, 0), ==, -EIO);
+    block_copy_stop(t->c, -EIO);
+    chunk_free(chunk);
+}
+
+typedef struct View {
+    TestUser user;
+    bool done;
+    int ret;
+} View;
+
+/* Of the first cluster, but for what the chunk writes first. */
+static void co_view_read(void *opaque)
+{
+    View *view = opaque;
+    uint8_t buf[11 * MEM_PAGE];
+
+    view->ret = co_block_read_buf(view->user.child, 4 * MEM_PAGE, buf, sizeof(buf));
+    view->done = true;
+}
+
+/*
+ * I2: while somebody reads the target, and of what he read some is still to be brought from the
+ * spill file, the copy fails: a chunk had taken it, and it is nowhere any more.  So the read fails.
+ */
+static void co_view_breaks(void *opaque)
+{
+    SpillTest t = { 0 };
+    View view = { 0 };
+
+    co_spill_open(&t, false, 64 << 20, -1);
+    co_control_lock();
+    block_copy_show_in_target(t.c);
+    g_assert_true(co_test_user_init(&view.user, t.copy, BLOCK_PERM_CONSISTENT_READ, BLOCK_PERM_ALL,
+                                    NULL));
+    control_unlock();
+    co_writer_begin(&t);
+    co_spill_every_other(&t);
+    mem_disk(t.copy)->write_errors = 1000;
+    co_start(co_view_read, &view);
+    while (!t.c->moved.bytes) { /* counted when the target was read, and the file comes next */
+        co_pass();
+    }
+    co_fail_to_leave(&t);
+    g_assert_false(view.done);
+    while (!view.done) {
+        co_pass();
+    }
+    g_assert_cmpint(view.ret, ==, -EIO);
+    mem_disk(t.copy)->write_errors = 0;
+    co_control_lock();
+    co_block_user_free(view.user.user);
+    control_unlock();
+    co_writer_end(&t);
+    co_spill_close(&t);
+}
+
 /*
  * What lies one behind the other in the file is read at once, wherever on the disk it belongs; an
  * extent ends such a run.
@@ -471,6 +553,11 @@ static void test_spill_runs(void)
     run(co_spill_runs, NULL);
 }
 
+static void test_view_breaks(void)
+{
+    run(co_view_breaks, NULL);
+}
+
 static void test_told_of_wake(void)
 {
     run(co_told_of_wake, NULL);
@@ -489,6 +576,7 @@ static void add_tests(void)
     g_test_add_func("/block-copy/spill-last", test_spill_last);
     g_test_add_func("/block-copy/spill-room-again", test_spill_room_again);
     g_test_add_func("/block-copy/spill-read-fails", test_spill_read_fails);
+    g_test_add_func("/block-copy/view-breaks", test_view_breaks);
     g_test_add_func("/block-copy/spill-runs", test_spill_runs);
     g_test_add_func("/block-copy/told-of-wake", test_told_of_wake);
 }

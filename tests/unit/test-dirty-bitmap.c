@@ -185,6 +185,32 @@ static void step_next(Model *m)
     }
 }
 
+typedef struct AreaCheck {
+    const Model *m;
+    int64_t pos, end;
+} AreaCheck;
+
+static bool check_area(void *opaque, int64_t start, int64_t bytes)
+{
+    AreaCheck *c = opaque;
+
+    g_assert_cmpint(start, ==, model_next(c->m, c->pos, c->end, true));
+    c->pos = start + bytes;
+    g_assert_cmpint(c->pos, ==, model_next(c->m, start, c->end, false));
+    return true;
+}
+
+static void step_each_area(Model *m)
+{
+    AreaCheck c = {.m = m};
+    int64_t bytes;
+
+    random_range(m, &c.pos, &bytes);
+    c.end = c.pos + bytes;
+    dirty_bitmap_each_area(m->bm, c.pos, c.end, check_area, &c);
+    g_assert_cmpint(model_next(m, c.pos, c.end, true), ==, c.end);
+}
+
 /* A model of the same disk with some other granularity and random content. */
 static void random_other(const Model *m, Model *other)
 {
@@ -317,6 +343,7 @@ static void step(Model *m)
         step_reset(m);
     } else if (what < 80) {
         step_next(m);
+        step_each_area(m);
     } else if (what < 86) {
         step_merge(m);
     } else if (what < 88) {

@@ -257,6 +257,51 @@ static void test_least_speed(void)
     sim_free(sim);
 }
 
+/*
+ * Who was held up in the middle of a quiet, for as long as somebody liked (a paused job), has not
+ * learnt that quiets take so long: the next one comes as soon as ever.
+ */
+static void test_held_up_in_quiet(void)
+{
+    Sim *sim = sim_new(&pace_of_copier, MOST_GUESTS, 0, 500 * MIB, 10000);
+    Pace *pace = &sim->pace[0];
+    int64_t latency;
+
+    sim_run(sim, S, true, &latency);
+    while (pace->phase != PACE_QUIET) {
+        sim_run(sim, 2000, true, &latency);
+    }
+    sim_run(sim, 10 * S, false, &latency);
+    sim_run(sim, 2 * S, true, &latency);
+    g_assert_cmpint(sim->now - pace->quiet_at, <, S);
+    sim_free(sim);
+}
+
+/* The pause after a long read ends when the guest does: whoever waits for it asks in time. */
+static void test_pause_ends_with_guest(void)
+{
+    Sim *sim = sim_new(&pace_of_readers, MOST_GUESTS, 0, 2000 * MIB, 400000);
+    Pace *pace = &sim->pace[0];
+    int64_t latency, began, wake = 0;
+
+    sim_run(sim, S, true, &latency);
+    g_assert_cmpint(pace->window, <, WIDEST / 2);
+    began = sim->now;
+    pace_read_begin(pace, WIDEST);
+    sim_run(sim, 100 * MS, false, &latency);
+    pace_read_end(pace, sim->now, began, WIDEST);
+    for (unsigned i = 0; i < MOST_GUESTS; i++) {
+        if (sim->active[i]) {
+            guest_ends(sim, i);
+        }
+    }
+    for (began = sim->now; !pace_may_read(pace, sim->now, UNIT, &wake); sim->now = wake) {
+        g_assert_cmpint(wake, >, sim->now);
+        g_assert_cmpint(wake - began, <, 100 * MS);
+    }
+    sim_free(sim);
+}
+
 /* When the guest stops the copier takes all, and gives it back when the guest returns. */
 static void test_guest_comes_and_goes(void)
 {
@@ -308,6 +353,8 @@ int main(int argc, char **argv)
     g_test_add_func("/pace/readers", test_readers);
     g_test_add_func("/pace/least-speed", test_least_speed);
     g_test_add_func("/pace/slow-disk", test_slow_disk);
+    g_test_add_func("/pace/held-up-in-quiet", test_held_up_in_quiet);
+    g_test_add_func("/pace/pause-ends-with-guest", test_pause_ends_with_guest);
     g_test_add_func("/pace/guest-comes-and-goes", test_guest_comes_and_goes);
     return g_test_run();
 }

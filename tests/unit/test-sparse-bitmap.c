@@ -212,6 +212,35 @@ static void check_next(const Fixture *f, uint64_t start, uint64_t end, bool valu
     g_assert_cmpuint(bit, ==, found ? expect : 12345);
 }
 
+typedef struct RunCheck {
+    const SparseBitmap *b;
+    uint64_t pos, end;
+    unsigned left; /* runs that are wanted */
+} RunCheck;
+
+static bool check_run(void *opaque, uint64_t start, uint64_t count)
+{
+    RunCheck *c = opaque;
+    uint64_t run_start, run_count;
+
+    g_assert_cmpuint(c->left, >, 0);
+    g_assert_true(sparse_bitmap_next_run(c->b, c->pos, c->end, &run_start, &run_count));
+    g_assert_cmpuint(start, ==, run_start);
+    g_assert_cmpuint(count, ==, run_count);
+    c->pos = start + count;
+    return --c->left > 0;
+}
+
+/* The same runs as one search after the other finds, up to as many as are wanted. */
+static void check_each_run(const Fixture *f, uint64_t start, uint64_t end, unsigned wanted)
+{
+    RunCheck c = {.b = f->b, .pos = start, .end = end, .left = wanted};
+    uint64_t bit;
+
+    sparse_bitmap_each_run(f->b, start, end, check_run, &c);
+    g_assert_true(c.left == 0 || !sparse_bitmap_next_set(f->b, c.pos, end, &bit));
+}
+
 static void step_query(Fixture *f)
 {
     uint64_t start, count, run_start, run_count;
@@ -226,6 +255,8 @@ static void step_query(Fixture *f)
     check_next(f, start, start + count, false);
     check_next(f, start, UINT64_MAX, true);
     check_next(f, start, UINT64_MAX, false);
+    check_each_run(f, start, start + count, UINT_MAX);
+    check_each_run(f, start, UINT64_MAX, g_rand_int_range(f->rand, 1, 5));
     if (sparse_bitmap_next_run(f->b, start, start + count, &run_start, &run_count)) {
         g_assert_cmpuint(run_start, ==, model_next(f->model, start, start + count, true));
         g_assert_cmpuint(run_start + run_count, ==,

@@ -14,15 +14,21 @@ from .env import DEADLINE
 # Options and replies of the handshake, commands and flags of transmission (NBD's doc/proto.md).
 OPT_EXPORT_NAME, OPT_ABORT, OPT_LIST, OPT_STARTTLS, OPT_INFO, OPT_GO = 1, 2, 3, 5, 6, 7
 OPT_STRUCTURED_REPLY, OPT_LIST_META_CONTEXT, OPT_SET_META_CONTEXT = 8, 9, 10
+OPT_EXTENDED_HEADERS = 11
 REP_ACK, REP_SERVER, REP_INFO, REP_META_CONTEXT = 1, 2, 3, 4
 REP_ERR_UNSUP, REP_ERR_POLICY, REP_ERR_INVALID = 0x80000001, 0x80000002, 0x80000003
 REP_ERR_TLS_REQD, REP_ERR_UNKNOWN, REP_ERR_TOO_BIG = 0x80000005, 0x80000006, 0x80000009
+REP_ERR_BLOCK_SIZE_REQD, REP_ERR_EXT_HEADER_REQD = 0x80000008, 0x8000000a
 CMD_READ, CMD_WRITE, CMD_DISC, CMD_FLUSH, CMD_TRIM, CMD_CACHE = range(6)
 CMD_WRITE_ZEROES, CMD_BLOCK_STATUS = 6, 7
-FLAG_FUA, FLAG_NO_HOLE, FLAG_DF, FLAG_REQ_ONE, FLAG_FAST_ZERO = 1, 2, 4, 8, 16
+FLAG_FUA, FLAG_NO_HOLE, FLAG_DF, FLAG_REQ_ONE, FLAG_FAST_ZERO, FLAG_PAYLOAD_LEN = (1 << bit for bit
+                                                                                  in range(6))
+CHUNK_NONE, CHUNK_DATA, CHUNK_HOLE, CHUNK_STATUS, CHUNK_STATUS_EXT = 0, 1, 2, 5, 6
+CHUNK_ERROR, CHUNK_ERROR_OFFSET = 0x8001, 0x8002
 
 _NBDMAGIC, _IHAVEOPT, _REPLYMAGIC = 0x4e42444d41474943, 0x49484156454f5054, 0x3e889045565a9
 _REQUEST, _SIMPLE, _CHUNK = 0x25609513, 0x67446698, 0x668e33ef
+_EXT_REQUEST, _EXT_CHUNK = 0x21e41c71, 0x6e8a278c
 
 
 def connect(uri, contexts=(), structured=True, strict=True):
@@ -81,6 +87,9 @@ class RawNbd:
 
     def __init__(self, path):
         """path: a unix socket, or (host, port)."""
+        self.extended = False           # headers in transmission
+        self.offset = None              # that the last extended chunk repeated
+        self.contexts = {}              # name: id
         self.sock = socket.socket(socket.AF_UNIX if isinstance(path, str) else socket.AF_INET)
         self.sock.settimeout(DEADLINE)
         self.sock.connect(path)
@@ -129,9 +138,13 @@ class RawNbd:
         self.send(struct.pack('>I', flags))
         return server
 
+    @staticmethod
+    def option_data(opt, data=b'', length=None, magic=_IHAVEOPT):
+        """An option as it is sent; length overrides the true one."""
+        return struct.pack('>QII', magic, opt, len(data) if length is None else length) + data
+
     def option(self, opt, data=b'', length=None, magic=_IHAVEOPT):
-        """Sends an option; length overrides the true one."""
-        self.send(struct.pack('>QII', magic, opt, len(data) if length is None else length) + data)
+        self.send(self.option_data(opt, data, length, magic))
 
     def reply(self):
         """The next reply to an option: (option, kind, data)."""
@@ -163,11 +176,22 @@ class RawNbd:
         return struct.pack('>I', len(name)) + name + struct.pack('>I', len(queries)) + b''.join(
             struct.pack('>I', len(q)) + q.encode() for q in queries)
 
-    def go(self, name, structured=False, infos=()):
+    def set_contexts(self, name, queries):
+        """Selects meta contexts; returns {name: id}."""
+        replies = self.ask(OPT_SET_META_CONTEXT, self.context_data(name, queries))
+        assert replies[-1] == (REP_ACK, b''), replies
+        return {data[4:].decode(): struct.unpack('>I', data[:4])[0] for _, data in replies[:-1]}
+
+    def go(self, name, structured=False, infos=(), extended=False, contexts=()):
         """The whole handshake into transmission; returns (size, transmission flags)."""
         self.hello()
         if structured:
             assert self.ask(OPT_STRUCTURED_REPLY) == [(REP_ACK, b'')]
+        if extended:
+            assert self.ask(OPT_EXTENDED_HEADERS) == [(REP_ACK, b'')]
+            self.extended = True
+        if contexts:
+            self.contexts = self.set_contexts(name, contexts)
         replies = self.ask(OPT_GO, self.go_data(name, infos))
         assert replies[-1][0] == REP_ACK, replies
         for kind, data in replies:
@@ -178,8 +202,15 @@ class RawNbd:
     # --- transmission
     # -------------------------------------------------------------------------------------
 
-    def request(self, command, offset=0, length=0, handle=1, flags=0, data=b'', magic=_REQUEST):
-        self.send(struct.pack('>IHHQQI', magic, flags, command, handle, offset, length) + data)
+    def request_data(self, command, offset=0, length=0, handle=1, flags=0, data=b'', magic=None):
+        """A request as it is sent."""
+        if magic is None:
+            magic = _EXT_REQUEST if self.extended else _REQUEST
+        return struct.pack('>IHHQQ' + ('Q' if self.extended else 'I'), magic, flags, command,
+                           handle, offset, length) + data
+
+    def request(self, *args, **kw):
+        self.send(self.request_data(*args, **kw))
 
     def simple_reply(self, length=0):
         """(handle, error, data); length: bytes that follow when there is no error."""
@@ -189,9 +220,31 @@ class RawNbd:
 
     def chunk(self):
         """(flags, type, handle, data) of a structured reply."""
-        magic, flags, kind, handle, length = struct.unpack('>IHHQI', self.read(20))
-        assert magic == _CHUNK, hex(magic)
+        if self.extended:
+            magic, flags, kind, handle, self.offset, length = struct.unpack('>IHHQQQ',
+                                                                            self.read(32))
+        else:
+            magic, flags, kind, handle, length = struct.unpack('>IHHQI', self.read(20))
+        assert magic == (_EXT_CHUNK if self.extended else _CHUNK), hex(magic)
         return flags, kind, handle, self.read(length)
+
+    def chunks(self):
+        """All chunks of the reply to the one request that is under way: a list of (type, data)."""
+        got = []
+        while True:
+            flags, kind, _, data = self.chunk()
+            got.append((kind, data))
+            if flags & 1:
+                return got
+
+    @staticmethod
+    def status(data, extended):
+        """(context id, [(length, flags)]) of a block status chunk's data."""
+        if extended:
+            ident, count = struct.unpack('>II', data[:8])
+            assert len(data) == 8 + 16 * count, (len(data), count)
+            return ident, list(struct.iter_unpack('>QQ', data[8:]))
+        return struct.unpack('>I', data[:4])[0], list(struct.iter_unpack('>II', data[4:]))
 
 
 class Server:

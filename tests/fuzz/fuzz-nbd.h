@@ -1,28 +1,50 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The input is what an NBD client sends, from its flags on: through negotiation into transmission.
- * The session ends when the client has gone, whatever it said, and the server takes the next one.
+ * What the fuzz targets of the NBD server share: a served disk with bitmaps, and a client that
+ * sends what it has to say and hears the server out.  Whatever it said the session must end then.
  */
+#ifndef TESTS_FUZZ_FUZZ_NBD_H
+#define TESTS_FUZZ_FUZZ_NBD_H
+
 #include <errno.h>
 #include <stdlib.h>
 
+#include "block/node-bitmaps.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/unit/nbd-export-util.h"
 
-#define LARGEST_INPUT (96u << 10) /* fits into a socket's buffer */
+#define LARGEST_TALK (96u << 10) /* fits into a socket's buffer */
 #define MAX_POLLS 200000
 
-typedef struct Talk {
+typedef struct FuzzTalk {
     const uint8_t *data;
     size_t size;
-} Talk;
+} FuzzTalk;
 
 static Loop *fuzz_loop;
 static Served served;
 
+static void add_bitmap(const char *name, int64_t dirty)
+{
+    DirtyBitmap *bitmap = block_node_bitmap_add(served.node, name, 512, NULL);
+
+    for (int64_t at = 0; at < dirty; at += 4096) {
+        dirty_bitmap_set(bitmap, at, 512);
+    }
+}
+
+/* Under the names "disk", as the unit tests have it, and "maps". */
 static void co_serve(void *opaque)
 {
+    g_autoptr(GError) error = NULL;
+
     co_serve_disk(&served, NULL);
+    add_bitmap("b0", EXPORT_SIZE);
+    add_bitmap("b1", 0);
+    co_add_export("{'type': 'nbd', 'id': 'maps', 'name': 'maps', 'node-name': 'disk', 'writable': "
+                  "true, 'bitmaps': ['b0', 'b1'], 'allocation-depth': true}",
+                  &error);
+    g_assert_no_error(error);
 }
 
 static void co_stop(void *opaque)
@@ -48,7 +70,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 /* Reads what the server says until it has closed. */
 static void co_hear_out(int fd)
 {
-    char buffer[4096];
+    static char buffer[64 << 10];
 
     for (unsigned i = 0; i < MAX_POLLS; i++) {
         ssize_t got = recv(fd, buffer, sizeof(buffer), MSG_DONTWAIT);
@@ -65,7 +87,7 @@ static void co_hear_out(int fd)
 
 static void co_talk(void *opaque)
 {
-    Talk *talk = opaque;
+    FuzzTalk *talk = opaque;
     int fd = connect_raw(served.socket);
 
     if (send(fd, talk->data, talk->size, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0) {
@@ -75,10 +97,12 @@ static void co_talk(void *opaque)
     close(fd);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+/* Says it, from the client's flags on. */
+static void fuzz_talk(const uint8_t *data, size_t size)
 {
-    Talk talk = {.data = data, .size = MIN(size, LARGEST_INPUT)};
+    FuzzTalk talk = {.data = data, .size = MIN(size, LARGEST_TALK)};
 
     fuzz_in_co(fuzz_loop, co_talk, &talk);
-    return 0;
 }
+
+#endif
