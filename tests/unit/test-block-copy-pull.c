@@ -342,7 +342,7 @@ static void co_none_round(PullTest *t)
     BlockdevBackup args = {
         .job_id = (char *)"j", .device = (char *)"disk", .target = (char *)"scratch",
         .sync = MIRROR_SYNC_MODE_NONE, .filter_node_name = (char *)"flt",
-        .has_staging_size = test_bit(), .staging_size = BLOCK_COPY_MIN_STAGING,
+        .has_staging_size = true, .staging_size = BLOCK_COPY_MIN_STAGING,
     };
 
     co_control_lock();
@@ -390,6 +390,7 @@ static void co_none(void *opaque)
     control_unlock();
     qmp_event_set_sink(NULL, NULL);
     g_test_message("%u reads while something was spilled", t.spilled);
+    g_assert_cmpuint(t.spilled, >, 0);
     g_free(t.snapshot);
 }
 
