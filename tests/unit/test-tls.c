@@ -214,8 +214,8 @@ static GArray *in_pieces(void)
     g_autoptr(GRand) rnd = g_rand_new_with_seed(seed);
 
     for (size_t at = 0; at < BIG;) {
-        int32_t most = g_rand_boolean(rnd) ? 100 : 100000;
-        struct iovec piece = {bytes + at, MIN((size_t)g_rand_int_range(rnd, 1, most), BIG - at)};
+        size_t len = (size_t)g_rand_int_range(rnd, 1, g_rand_boolean(rnd) ? 100 : 100000);
+        struct iovec piece = {bytes + at, MIN(len, BIG - at)};
 
         g_array_append_val(pieces, piece);
         at += piece.iov_len;
