@@ -183,7 +183,8 @@ static void co_receive_all(Socket *socket)
     size_t done = 0;
 
     while (done < BIG) {
-        size_t len = MIN((size_t)g_rand_int_range(rnd, 1, 40000), BIG - done);
+        size_t most = (size_t)g_rand_int_range(rnd, 1, 40000);
+        size_t len = MIN(most, BIG - done);
         ssize_t n = co_socket_recv(socket, buf + done, len);
 
         g_assert_cmpint(n, >, 0);
