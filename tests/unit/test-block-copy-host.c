@@ -160,7 +160,7 @@ static void ignore(void *opaque)
 {
 }
 
-/* A copier by itself: the guest's writes come when the host is at the first chunk. */
+/* A copier by itself: the guest's writes come while the host is held at the first chunk. */
 typedef struct Alone {
     HostTest t;
     BlockCopy *copy;
@@ -182,7 +182,7 @@ static void co_alone_begin(Alone *a)
         .progress = &a->progress, .notify = ignore,
     });
     g_assert_true(co_test_user_init(&a->guest, a->cbw, BLOCK_PERM_WRITE, BLOCK_PERM_ALL, NULL));
-    mem_disk(a->t.copy)->slow_ns = 1000000;
+    mem_disk(a->t.copy)->stuck = true;
     copier_pump(a->copier); /* asks for block status, and then begins */
     while (!sparse_bitmap_count(a->copy->hosted)) {
         co_pass();
@@ -195,6 +195,7 @@ static void co_alone_write(Alone *a, int64_t bytes)
 
     memset(new, 0xff, bytes);
     g_assert_cmpint(co_block_write_buf(a->guest.child, 0, new, bytes, 0), ==, 0);
+    mem_disk(a->t.copy)->stuck = false;
 }
 
 static void co_alone_end(Alone *a)
@@ -255,6 +256,7 @@ static void co_not_where_others_read(void *opaque)
     g_assert_true(copy_host_may(a.copy, SIZE / 2, 65536));
     a.copy->target_flags = BLOCK_SERIALISING;
     g_assert_false(copy_host_may(a.copy, SIZE / 2, 65536));
+    mem_disk(a.t.copy)->stuck = false;
     while (copier_in_flight(a.copier)) {
         co_sleep_ns(100000);
     }
