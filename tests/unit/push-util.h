@@ -86,6 +86,24 @@ static inline void co_check_bits(PushTest *t)
     control_unlock();
 }
 
+/* By what was drawn: pauses the job (0), resumes it (1 to 3), drains a disk (4), or nothing. */
+static inline void co_bother_job(Job *job, int what, BlockNode *source, BlockNode *target)
+{
+    switch (what) {
+    case 0:
+        job_user_pause(job, NULL);
+        break;
+    case 1:
+    case 2:
+    case 3:
+        job_user_resume(job, NULL);
+        break;
+    case 4:
+        co_drain_once(test_bit() ? source : target);
+        break;
+    }
+}
+
 /* Two disks and a bitmap, and a guest that writes to the one. */
 static inline void co_push_begin(PushTest *t, int64_t size)
 {

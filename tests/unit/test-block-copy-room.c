@@ -178,21 +178,11 @@ static void release(RoomTest *t)
 /* The target goes on: now the job can be bothered without a wait for it. */
 static void co_bother(RoomTest *t, Job *job)
 {
-    switch (test_range(0, 12)) {
-    case 0:
-        job_user_pause(job, NULL);
-        break;
-    case 1:
-    case 2:
-    case 3:
-        job_user_resume(job, NULL);
-        break;
-    case 4:
-        co_drain_once(test_bit() ? t->push.disk : t->push.copy);
-        break;
-    case 5:
+    int what = test_range(0, 12);
+
+    co_bother_job(job, what, t->push.disk, t->push.copy);
+    if (what == 5) {
         co_look_through_filter(t->push.snapshot, ROOM_SIZE);
-        break;
     }
 }
 

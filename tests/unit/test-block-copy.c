@@ -15,18 +15,10 @@ static void co_live_with_job(BlockNode *source, BlockNode *target, const uint8_t
     Job *job;
 
     while ((job = job_find("j"))) {
-        switch (test_range(0, cancel ? 16 : 15)) {
-        case 0:
-            job_user_pause(job, NULL);
-            break;
-        case 1:
-        case 2:
-        case 3:
-            job_user_resume(job, NULL);
-            break;
-        case 4:
-            co_drain_once(test_bit() ? source : target);
-            break;
+        int what = test_range(0, cancel ? 16 : 15);
+
+        co_bother_job(job, what, source, target);
+        switch (what) {
         case 5:
             block_job_set_speed((BlockJob *)job, test_bit() ? 0 : 20 << 20, NULL);
             break;
