@@ -6,6 +6,8 @@
 #include "bitmap/sparse-tree.h"
 #include "bitmap/sparse-words.h"
 
+#define LEAF_WORDS (SPARSE_LEAF_BITS / 64)
+
 typedef struct RunWalk {
     uint64_t start, end;         /* only in here */
     uint64_t run_start, run_end; /* found and not handed out: more may join; empty at first */
@@ -23,10 +25,10 @@ static bool hand_out(const RunWalk *w)
 /* [from, to) is set. */
 static inline bool found(RunWalk *w, uint64_t from, uint64_t to)
 {
-    if (from != w->run_end && !hand_out(w)) {
-        return false;
-    }
     if (from != w->run_end) {
+        if (!hand_out(w)) {
+            return false;
+        }
         w->run_start = from;
     }
     w->run_end = to;
@@ -34,24 +36,25 @@ static inline bool found(RunWalk *w, uint64_t from, uint64_t to)
 }
 
 /* The bits set in a word that begins at @base. */
-static bool walk_word(RunWalk *w, uint64_t word, uint64_t base)
+static inline bool walk_word(RunWalk *w, uint64_t word, uint64_t base)
 {
     while (word) {
         unsigned first = __builtin_ctzll(word);
-        uint64_t behind = ~word & ~(uint64_t)0 << first; /* the clear bits behind it */
-        unsigned end = behind ? __builtin_ctzll(behind) : 64;
+        /* A carry runs through the run and sets the bit behind it. */
+        uint64_t beyond = word + ((uint64_t)1 << first);
+        unsigned end = beyond ? __builtin_ctzll(beyond) : 64;
 
         if (!found(w, base + first, base + end)) {
             return false;
         }
-        word = end < 64 ? word & ~(uint64_t)0 << end : 0;
+        word &= beyond;
     }
     return true;
 }
 
 /*
  * A leaf with scattered bits lies in memory that is in no cache.  So its lines are fetched while
- * the leaf before is walked, one for each line of that: more at once would only wait for each
+ * the leaf before is walked, one for each word of that: more at once would only wait for each
  * other.
  */
 static inline void fetch_ahead(RunWalk *w)
@@ -59,6 +62,21 @@ static inline void fetch_ahead(RunWalk *w)
     if (w->ahead_lines) {
         __builtin_prefetch(w->ahead + __builtin_ctzll(w->ahead_lines) * SPARSE_LINE_WORDS);
         w->ahead_lines &= w->ahead_lines - 1;
+    }
+}
+
+/*
+ * Pages lie anywhere, and the first access to one waits for the translation of its address, under a
+ * hypervisor for longer than for the line itself. Those of a node are asked for together: then all
+ * wait at the same time.
+ */
+static void fetch_first_lines(const SparseNode *node, uint64_t leaves)
+{
+    for (; leaves; leaves &= leaves - 1) {
+        unsigned i = __builtin_ctzll(leaves);
+
+        __builtin_prefetch(node->child[i].page +
+                           __builtin_ctzll(node->lines[i]) * SPARSE_LINE_WORDS);
     }
 }
 
@@ -72,17 +90,6 @@ static void look_ahead(RunWalk *w, const SparseNode *node, uint64_t left)
     w->ahead_lines = mixed ? node->lines[i] : 0;
 }
 
-/* Which words of a line are not zero, a bit each; without branches that nobody could foretell. */
-static unsigned words_in_line(const uint64_t *line)
-{
-    unsigned words = 0;
-
-    for (unsigned i = 0; i < SPARSE_LINE_WORDS; i++) {
-        words |= (unsigned)(line[i] != 0) << i;
-    }
-    return words;
-}
-
 /* Word @i of a page without what lies outside of [from, to). */
 static inline uint64_t clipped(const uint64_t *page, unsigned i, unsigned from, unsigned to)
 {
@@ -91,20 +98,37 @@ static inline uint64_t clipped(const uint64_t *page, unsigned i, unsigned from, 
     return first < end ? page[i] & (~(uint64_t)0 >> (64 - (end - first)) << first % 64) : 0;
 }
 
+/* Which words of a page are not zero, in order; returns how many. Without branches that nobody
+ * could foretell. */
+static unsigned list_words(const uint64_t *page, uint64_t lines, uint16_t words[LEAF_WORDS])
+{
+    unsigned n = 0;
+
+    for (; lines; lines &= lines - 1) {
+        unsigned first = __builtin_ctzll(lines) * SPARSE_LINE_WORDS;
+
+        for (unsigned i = first; i < first + SPARSE_LINE_WORDS; i++) {
+            words[n] = i;
+            n += page[i] != 0;
+        }
+    }
+    return n;
+}
+
 /* The part [from, to) of a leaf that begins at @base. */
 static bool walk_leaf(RunWalk *w, const uint64_t *page, uint64_t lines, uint64_t base,
                       unsigned from, unsigned to)
 {
-    for (lines &= sparse_words_lines(from, to); lines; lines &= lines - 1) {
-        unsigned first = __builtin_ctzll(lines) * SPARSE_LINE_WORDS;
+    bool whole = from == 0 && to == SPARSE_LEAF_BITS;
+    uint16_t words[LEAF_WORDS];
+    unsigned n = list_words(page, lines & sparse_words_lines(from, to), words);
+
+    for (unsigned i = 0; i < n; i++) {
+        uint64_t word = whole ? page[words[i]] : clipped(page, words[i], from, to);
 
         fetch_ahead(w);
-        for (unsigned words = words_in_line(page + first); words; words &= words - 1) {
-            unsigned i = first + __builtin_ctz(words);
-
-            if (!walk_word(w, clipped(page, i, from, to), base + i * 64)) {
-                return false;
-            }
+        if (!walk_word(w, word, base + words[i] * 64)) {
+            return false;
         }
     }
     return true;
@@ -125,22 +149,35 @@ static bool walk_child(RunWalk *w, const SparseNode *node, unsigned level, unsig
     return walk_leaf(w, node->child[i].page, node->lines[i], child, from - child, to - child);
 }
 
+/* The children that hold set bits in the part to be walked, which the node at @base has some of. */
+static uint64_t children_to_walk(const RunWalk *w, const SparseNode *node, unsigned level,
+                                 uint64_t base)
+{
+    unsigned shift = sparse_shift(level);
+    uint64_t first = w->start > base ? (w->start - base) >> shift : 0;
+    uint64_t last = MIN((w->end - 1 - base) >> shift, SPARSE_FANOUT - 1);
+
+    return (node->mixed | node->ones) & ~(uint64_t)0 << first &
+           ~(uint64_t)0 >> (SPARSE_FANOUT - 1 - last);
+}
+
 static bool walk_node(RunWalk *w, const SparseNode *node, unsigned level, uint64_t base)
 {
+    uint64_t left = children_to_walk(w, node, level, base);
     uint64_t span = (uint64_t)1 << sparse_shift(level);
 
-    for (uint64_t left = node->mixed | node->ones; left; left &= left - 1) {
+    if (level == 1) {
+        fetch_first_lines(node, left & node->mixed);
+    }
+    for (; left; left &= left - 1) {
         unsigned i = __builtin_ctzll(left);
         uint64_t child = sparse_child_base(level, base, i);
-        uint64_t from = MAX(child, w->start), to = MIN(child + span, w->end);
 
-        if (child >= w->end) {
-            break;
-        }
         if (level == 1) {
-            look_ahead(w, node, child + span < w->end ? left & (left - 1) : 0);
+            look_ahead(w, node, left & (left - 1));
         }
-        if (from < to && !walk_child(w, node, level, i, child, from, to)) {
+        if (!walk_child(w, node, level, i, child, MAX(child, w->start),
+                        MIN(child + span, w->end))) {
             return false;
         }
     }
