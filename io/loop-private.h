@@ -9,6 +9,7 @@
 #include "io/co-context.h"
 #include "io/co.h"
 #include "io/loop-inbox.h"
+#include "io/loop-poll.h"
 #include "io/loop.h"
 #include "io/ring.h"
 
@@ -22,6 +23,7 @@ struct Loop {
     _Atomic bool stop;
 
     /* From here on: the loop's thread only. */
+    LoopPoll poll;
     LoopWorkList ready;
     LoopDeferred *deferred, **deferred_tail;
     LoopTimer **timers; /* a binary heap, the earliest first */

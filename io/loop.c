@@ -58,6 +58,7 @@ Loop *loop_new(const char *name, GError **errp)
     }
     loop->name = g_strdup(name);
     loop->deferred_tail = &loop->deferred;
+    loop_poll_init(&loop->poll);
     return g_steal_pointer(&loop);
 }
 
@@ -110,13 +111,38 @@ static int64_t idle_ns(const Loop *loop)
     return next == INT64_MAX ? INT64_MAX : MAX(next - loop_now_ns(), 0);
 }
 
+/*
+ * Submits, and waits for at most @wait_ns; the first part of it awake (io/loop-poll.h).  What the
+ * kernel does within a submission, such as a send, is work: nothing is learned from a wait that
+ * cannot be told from it.
+ */
+static void wait_for_news(Loop *loop, int64_t wait_ns)
+{
+    int64_t begin = loop_now_ns(), waited_ns = 0;
+    int64_t awake_ns = loop_poll_ns(&loop->poll, begin, wait_ns);
+    bool only_waits;
+
+    if (awake_ns > 0) {
+        ring_submit(&loop->ring, 0);
+        begin = loop_now_ns();
+    }
+    only_waits = !ring_has_queued(&loop->ring);
+    while (waited_ns < awake_ns && !ring_has_news(&loop->ring)) {
+        waited_ns = loop_now_ns() - begin;
+    }
+    ring_submit(&loop->ring, wait_ns == INT64_MAX ? INT64_MAX : wait_ns - waited_ns);
+    if (only_waits) {
+        loop_poll_learn(&loop->poll, wait_ns, loop_now_ns() - begin);
+    }
+}
+
 static void submit_and_wait(Loop *loop)
 {
     int64_t wait_ns = idle_ns(loop);
 
     if (wait_ns > 0 && inbox_sleep(&loop->inbox)) {
         /* A stop that came before inbox_sleep() woke nobody: look again. */
-        ring_submit(&loop->ring, atomic_load(&loop->stop) ? 0 : wait_ns);
+        wait_for_news(loop, atomic_load(&loop->stop) ? 0 : wait_ns);
         inbox_awake(&loop->inbox);
     } else {
         ring_submit(&loop->ring, 0);
@@ -142,6 +168,7 @@ static void enter_thread(Loop *loop)
     g_assert(!current);
     current = loop;
     atomic_store(&loop->thread_id, gettid());
+    loop_poll_open(&loop->poll);
     co_context_init_thread(&loop->context);
     inbox_open(&loop->inbox, &loop->ring);
 }
@@ -154,6 +181,7 @@ static void leave_thread(Loop *loop)
     }
     inbox_close(&loop->inbox);
     co_idle_free(loop);
+    loop_poll_close(&loop->poll);
     ring_detach(&loop->ring);
     atomic_store(&loop->thread_id, 0);
     current = NULL;
@@ -173,6 +201,17 @@ void loop_run(Loop *loop)
     leave_thread(loop);
 }
 
+LoopPollOptions loop_poll_options(const Loop *loop)
+{
+    return loop->poll.options;
+}
+
+void loop_set_poll_options(Loop *loop, LoopPollOptions options)
+{
+    g_assert(!loop->thread_id);
+    loop->poll.options = options;
+}
+
 static void *thread_main(void *opaque)
 {
     loop_run(opaque);
@@ -184,8 +223,7 @@ bool loop_start_thread(Loop *loop, GError **errp)
     int ret = thread_start(&loop->thread, loop->name, thread_main, loop);
 
     if (ret < 0) {
-        return tm_error_set_errno(errp, -ret, "Could not start a thread for loop '%s'",
-                                  loop->name);
+        return tm_error_set_errno(errp, -ret, "Could not start a thread for loop '%s'", loop->name);
     }
     loop->has_thread = true;
     return true;
@@ -224,6 +262,11 @@ const char *loop_name(const Loop *loop)
 int loop_thread_id(const Loop *loop)
 {
     return atomic_load(&loop->thread_id);
+}
+
+bool loop_has_fine_timers(void)
+{
+    return loop_current()->ring.has_fine_waits;
 }
 
 int64_t loop_now_ns(void)

@@ -26,6 +26,19 @@ typedef struct Loop Loop;
 Loop *loop_new(const char *name, GError **errp);
 
 /*
+ * How long the loop may stay awake for what will come soon, before it sleeps: at most @max_ns, 0 is
+ * never.  The time grows by the factor @grow while waits end within @max_ns, and is divided by
+ * @shrink after one that did not (0: by 2, and to nothing).
+ */
+typedef struct LoopPollOptions {
+    int64_t max_ns, grow, shrink;
+} LoopPollOptions;
+
+/* Those of a new loop, which suit the machine; others, until a thread runs it. */
+LoopPollOptions loop_poll_options(const Loop *loop);
+void loop_set_poll_options(Loop *loop, LoopPollOptions options);
+
+/*
  * Runs the loop in the calling thread until loop_stop().  It may be run again, by the same thread
  * (the kernel ties the ring to the first).
  */
@@ -54,6 +67,9 @@ const char *loop_name(const Loop *loop);
 
 /* Thread id of the thread that runs the loop, 0 before it runs. */
 int loop_thread_id(const Loop *loop);
+
+/* Do timers of the current loop go off within microseconds?  On old kernels it takes a tick. */
+bool loop_has_fine_timers(void);
 
 /* Monotonic clock in nanoseconds. */
 int64_t loop_now_ns(void);

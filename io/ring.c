@@ -42,6 +42,8 @@ int ring_init(Ring *ring)
         return -ENOSYS;
     }
     ring->enabled = false;
+    /* Such rings are Linux 5.19's, such waits 5.17's. */
+    ring->has_fine_waits = ring->uring.flags & IORING_SETUP_TASKRUN_FLAG;
     ring->in_flight = 0;
     ring->stash = g_array_new(FALSE, FALSE, sizeof(RingDone));
     return 0;
@@ -63,8 +65,8 @@ int ring_attach(Ring *ring)
 {
     if (!ring->enabled) {
         /* Not io_uring_enable_rings(): liburing 2.3 forgot to export it. */
-        int ret = io_uring_register((unsigned)ring->uring.ring_fd, IORING_REGISTER_ENABLE_RINGS,
-                                    NULL, 0);
+        int ret =
+            io_uring_register((unsigned)ring->uring.ring_fd, IORING_REGISTER_ENABLE_RINGS, NULL, 0);
 
         if (ret < 0) {
             return ret;
@@ -123,13 +125,22 @@ void ring_cancel(Ring *ring, RingOp *op)
 /* The kernel has something for us that it delivers only inside io_uring_enter(). */
 static bool needs_enter(Ring *ring)
 {
-    return IO_URING_READ_ONCE(*ring->uring.sq.kflags) &
-           (IORING_SQ_CQ_OVERFLOW | IORING_SQ_TASKRUN);
+    return IO_URING_READ_ONCE(*ring->uring.sq.kflags) & (IORING_SQ_CQ_OVERFLOW | IORING_SQ_TASKRUN);
 }
 
-bool ring_has_completions(Ring *ring)
+static bool has_completions(Ring *ring)
 {
     return ring->stash->len || io_uring_cq_ready(&ring->uring);
+}
+
+bool ring_has_queued(Ring *ring)
+{
+    return io_uring_sq_ready(&ring->uring);
+}
+
+bool ring_has_news(Ring *ring)
+{
+    return has_completions(ring) || needs_enter(ring) || ring_has_queued(ring);
 }
 
 void ring_submit(Ring *ring, int64_t wait_ns)
@@ -138,8 +149,8 @@ void ring_submit(Ring *ring, int64_t wait_ns)
     struct io_uring_cqe *cqe;
     int ret = 0;
 
-    if (wait_ns <= 0 || ring_has_completions(ring)) {
-        if (io_uring_sq_ready(uring) || needs_enter(ring)) {
+    if (wait_ns <= 0 || has_completions(ring)) {
+        if (ring_has_queued(ring) || needs_enter(ring)) {
             ret = io_uring_submit_and_get_events(uring);
         }
     } else if (wait_ns == INT64_MAX) {

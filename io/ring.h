@@ -21,9 +21,10 @@ struct RingOp {
 
 typedef struct Ring {
     struct io_uring uring;
-    bool enabled;       /* a thread has made it its own */
-    unsigned in_flight; /* operations queued whose done() has not run */
-    GArray *stash;      /* of RingDone: completions taken early, to make room */
+    bool enabled;        /* a thread has made it its own */
+    bool has_fine_waits; /* they end within microseconds of their limit, and not of a tick */
+    unsigned in_flight;  /* operations queued whose done() has not run */
+    GArray *stash;       /* of RingDone: completions taken early, to make room */
 } Ring;
 
 /* 0 or -errno. */
@@ -53,7 +54,13 @@ void ring_submit(Ring *ring, int64_t wait_ns);
 /* Runs done() of the operations that have completed. */
 void ring_dispatch(Ring *ring);
 
-/* Completions are there to be dispatched. */
-bool ring_has_completions(Ring *ring);
+/*
+ * Is there something for ring_submit() to do but wait: completions, news that the kernel has not
+ * made into some, or entries that it did not take?  Costs no system call.
+ */
+bool ring_has_news(Ring *ring);
+
+/* Are there entries that ring_submit() would submit? */
+bool ring_has_queued(Ring *ring);
 
 #endif

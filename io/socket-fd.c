@@ -2,6 +2,7 @@
 /* The kernel's stream sockets as a Socket. */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -112,6 +113,28 @@ static ssize_t co_fd_send_some(Socket *base, const IoSlice *data)
     return res;
 }
 
+static int co_fd_wait_room(Socket *base)
+{
+    FdSocket *socket = (FdSocket *)base;
+    CoOp op;
+    int res;
+
+    do {
+        struct io_uring_sqe *sqe;
+
+        if (socket->send_interrupted) {
+            socket->send_interrupted = false;
+            return -EINTR;
+        }
+        sqe = co_op_sqe();
+        io_uring_prep_poll_add(sqe, socket->fd, POLLOUT);
+        socket->sending = &op;
+        res = co_op_run(&op, sqe);
+        socket->sending = NULL;
+    } while (res == -EINTR || (res == -ECANCELED && socket->send_interrupted));
+    return res < 0 ? res : 0;
+}
+
 static void fd_interrupt_send(Socket *base)
 {
     FdSocket *socket = (FdSocket *)base;
@@ -147,6 +170,7 @@ static const SocketOps fd_ops = {
     .interrupt = fd_interrupt,
     .co_send_some = co_fd_send_some,
     .interrupt_send = fd_interrupt_send,
+    .co_wait_room = co_fd_wait_room,
     .shutdown = fd_shutdown,
     .fd = fd_fd,
     .free = fd_free,

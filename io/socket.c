@@ -3,6 +3,9 @@
 #include "io/socket.h"
 
 #include <errno.h>
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
 
 ssize_t co_socket_recv(Socket *socket, void *buf, size_t len)
 {
@@ -57,6 +60,29 @@ void socket_interrupt_send(Socket *socket)
     socket->ops->interrupt_send(socket);
 }
 
+int co_socket_wait_room(Socket *socket)
+{
+    return socket->ops->co_wait_room(socket);
+}
+
+static void too_late(void *opaque)
+{
+    socket_shutdown(opaque);
+}
+
+void co_socket_finish(Socket *socket, int64_t deadline_ns)
+{
+    LoopTimer timer;
+
+    if (!socket->ops->co_finish) {
+        return;
+    }
+    loop_timer_init(&timer, too_late, socket);
+    loop_timer_set(&timer, deadline_ns);
+    (void)!socket->ops->co_finish(socket); /* who does not listen is gone */
+    loop_timer_cancel(&timer);
+}
+
 void socket_interrupt(Socket *socket)
 {
     socket->ops->interrupt(socket);
@@ -65,6 +91,22 @@ void socket_interrupt(Socket *socket)
 void socket_shutdown(Socket *socket)
 {
     socket->ops->shutdown(socket);
+}
+
+bool socket_is_unix(const Socket *socket)
+{
+    int domain = AF_UNSPEC;
+    socklen_t len = sizeof(domain);
+
+    return getsockopt(socket_fd(socket), SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0 &&
+           domain == AF_UNIX;
+}
+
+bool socket_has_unread(const Socket *socket)
+{
+    int bytes = 0;
+
+    return ioctl(socket_fd(socket), SIOCOUTQ, &bytes) == 0 && bytes > 0;
 }
 
 int socket_fd(const Socket *socket)

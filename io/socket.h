@@ -20,6 +20,9 @@ typedef struct SocketOps {
     /* These two only where sessions on the socket move between loops. */
     ssize_t (*co_send_some)(Socket *socket, const IoSlice *data);
     void (*interrupt_send)(Socket *socket);
+    /* Only of descriptors, and only of what is built on them. */
+    int (*co_wait_room)(Socket *socket);
+    int (*co_finish)(Socket *socket);
     void (*shutdown)(Socket *socket);
     int (*fd)(const Socket *socket);
     void (*free)(Socket *socket);
@@ -60,6 +63,19 @@ G_GNUC_WARN_UNUSED_RESULT ssize_t co_socket_send_some(Socket *socket, const IoSl
 void socket_interrupt_send(Socket *socket);
 
 /*
+ * Waits until there is room for more to send, or the connection has ended: 0, or -EINTR after
+ * socket_interrupt_send().  For sockets of descriptors.
+ */
+G_GNUC_WARN_UNUSED_RESULT int co_socket_wait_room(Socket *socket);
+
+/*
+ * After the last thing was sent: says good-bye, where the protocol has one, and waits until what
+ * was sent no longer depends on us; socket_free() alone does not wait.  Shuts the connection down
+ * where that has not ended at @deadline_ns (loop_now_ns()'s clock).  On the loop of the socket.
+ */
+void co_socket_finish(Socket *socket, int64_t deadline_ns);
+
+/*
  * Makes the receive that waits now (or else the next one) return -EINTR; so that a session that
  * waits for its client can be moved to another loop.  Loop thread only.
  */
@@ -69,6 +85,11 @@ void socket_interrupt(Socket *socket);
 void socket_shutdown(Socket *socket);
 
 int socket_fd(const Socket *socket);
+
+/* Is it a unix socket? */
+bool socket_is_unix(const Socket *socket);
+/* Is there anything that was sent on a unix socket and that the peer has not received yet? */
+bool socket_has_unread(const Socket *socket);
 
 /* Closes.  Nobody may be in a call on it.  NULL is accepted. */
 void socket_free(Socket *socket);

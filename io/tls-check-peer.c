@@ -17,6 +17,12 @@ const char *tls_cert_fault(unsigned status)
     if (status & GNUTLS_CERT_SIGNER_NOT_FOUND) {
         return "The certificate hasn't got a known issuer";
     }
+    if (status & GNUTLS_CERT_EXPIRED) {
+        return "The certificate has expired";
+    }
+    if (status & GNUTLS_CERT_NOT_ACTIVATED) {
+        return "The certificate is not yet activated";
+    }
     return status & GNUTLS_CERT_INVALID ? "The certificate is not trusted" : "Invalid certificate";
 }
 

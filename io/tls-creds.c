@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Credentials of TLS: what both kinds share, and pre-shared keys; see tls-creds.h. */
+/* Credentials of TLS: what both kinds share; see tls-creds.h. */
 #include "io/tls-creds.h"
 
 #include <errno.h>
@@ -70,89 +70,6 @@ bool tls_creds_load_dh(TlsCreds *creds, const TlsCredsOptions *options, GError *
                                     gnutls_strerror(ret));
 }
 
-/* --- pre-shared keys --- */
-
-static bool load_server(TlsCreds *creds, const TlsCredsOptions *options, const char *path,
-                        GError **errp)
-{
-    int ret = gnutls_psk_allocate_server_credentials(&creds->psk_server);
-
-    if (ret < 0) {
-        return tm_error_set(errp, "Cannot allocate credentials: %s", gnutls_strerror(ret));
-    }
-    if (!tls_creds_load_dh(creds, options, errp)) {
-        return false;
-    }
-    gnutls_psk_set_server_credentials_file(creds->psk_server, path);
-    if (creds->dh) {
-        gnutls_psk_set_server_dh_params(creds->psk_server, creds->dh);
-    }
-    return true;
-}
-
-/* The key, in hex digits, of a line "username:key". */
-static char *find_key(const char *path, const char *username, GError **errp)
-{
-    g_autoptr(GError) error = NULL;
-    g_autofree char *text = NULL;
-    g_auto(GStrv) lines = NULL;
-    size_t len = strlen(username);
-
-    if (!g_file_get_contents(path, &text, NULL, &error)) {
-        tm_error_set(errp, "Cannot read PSK file %s: %s", path, error->message);
-        return NULL;
-    }
-    lines = g_strsplit(text, "\n", -1);
-    for (char **line = lines; *line; line++) {
-        if (g_str_has_prefix(*line, username) && (*line)[len] == ':') {
-            return g_strchomp(g_strdup(*line + len + 1));
-        }
-    }
-    tm_error_set(errp, "Username %s not found in PSK file %s", username, path);
-    return NULL;
-}
-
-static bool load_client(TlsCreds *creds, const TlsCredsOptions *options, const char *path,
-                        GError **errp)
-{
-    const char *username = options->username ? options->username : "qemu";
-    g_autofree char *key = find_key(path, username, errp);
-    gnutls_datum_t data = {.data = (unsigned char *)key, .size = key ? strlen(key) : 0};
-    int ret;
-
-    if (!key) {
-        return false;
-    }
-    ret = gnutls_psk_allocate_client_credentials(&creds->psk_client);
-    if (ret >= 0) {
-        ret = gnutls_psk_set_client_credentials(creds->psk_client, username, &data,
-                                                GNUTLS_PSK_KEY_HEX);
-    }
-    return ret >= 0 || tm_error_set(errp, "Cannot use the key of %s in PSK file %s: %s", username,
-                                    path, gnutls_strerror(ret));
-}
-
-TlsCreds *tls_creds_new_psk(const TlsCredsOptions *options, GError **errp)
-{
-    TlsCreds *creds = tls_creds_new(options);
-    g_autofree char *path = NULL, *priority = g_steal_pointer(&creds->priority);
-    bool ok;
-
-    creds->priority = g_strconcat(priority, ":+ECDHE-PSK:+DHE-PSK:+PSK", NULL);
-    if (options->server && options->username) {
-        ok = tm_error_set(errp, "username should not be set when endpoint=server");
-    } else {
-        ok = tls_creds_path(options, "keys.psk", true, &path, errp) &&
-             (options->server ? load_server : load_client)(creds, options, path, errp);
-    }
-    if (!ok) {
-        g_clear_pointer(&creds, tls_creds_free);
-    }
-    return creds;
-}
-
-/* --- */
-
 bool tls_creds_is_server(const TlsCreds *creds)
 {
     return creds->server;
@@ -167,6 +84,8 @@ void tls_creds_free(TlsCreds *creds)
     g_clear_pointer(&creds->psk_server, gnutls_psk_free_server_credentials);
     g_clear_pointer(&creds->psk_client, gnutls_psk_free_client_credentials);
     g_clear_pointer(&creds->dh, gnutls_dh_params_deinit);
+    g_free(creds->psk_path);
+    g_free(creds->psk_user);
     g_free(creds->priority);
     g_free(creds);
 }

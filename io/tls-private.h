@@ -13,8 +13,18 @@ struct TlsCreds {
     gnutls_certificate_credentials_t x509; /* one of these three */
     gnutls_psk_server_credentials_t psk_server;
     gnutls_psk_client_credentials_t psk_client;
+    char *psk_path, *psk_user; /* keys.psk of both sides, the client's own user */
     gnutls_dh_params_t dh; /* of dh-params.pem, or NULL: gnutls has good ones */
 };
+
+/*
+ * A client of a server with keys: gnutls_session_set_ptr() sets it.  It is written in the
+ * handshake.
+ */
+typedef struct TlsPskClient {
+    const char *path; /* keys.psk */
+    char *fault;      /* what is wrong if the handshake fails for its key; NULL: it named no user */
+} TlsPskClient;
 
 /* tls-creds.c: what both kinds need. */
 TlsCreds *tls_creds_new(const TlsCredsOptions *options);
@@ -34,7 +44,15 @@ bool tls_check_own(bool server, const char *ca_path, const char *cert_path, GErr
 bool tls_check_peer(gnutls_session_t session, const TlsCreds *creds, const char *hostname,
                     char **name, GError **errp);
 
-/* What gnutls's status of a certificate means, in QEMU's words. */
+/* What gnutls's status of a certificate means, in QEMU's words (which has none for the times). */
 const char *tls_cert_fault(unsigned status);
+
+/* tls-explain.c: why the handshake may have failed with gnutls's @error (0: the connection was
+ * lost), in parentheses behind a space; "" where no more is known than gnutls says. */
+char *tls_explain(gnutls_session_t session, const TlsCreds *creds, int error);
+
+/* Why a server may end the connection although the handshake went well, which it does with TLS 1.3
+ * where it does not like our certificate; NULL where it did not ask for one. */
+const char *tls_doubt(gnutls_session_t session, const TlsCreds *creds);
 
 #endif

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "io/tls-kernel.h"
 #include "io/tls-private.h"
 #include "io/worker.h"
 #include "util/error.h"
@@ -21,12 +22,17 @@ typedef struct TlsSocket {
     Socket *inner;
     gnutls_session_t session;
     char *peer_name;
+    const char *doubt;
+    TlsPskClient psk_client;
 
     uint8_t *in; /* encrypted, received and not yet taken by gnutls */
     size_t in_pos, in_end;
     bool ended;    /* no more comes */
     ssize_t fault; /* gnutls's error that ended the receiving, or 0 */
 
+    TlsKernel *kernel; /* it does the sending; else what follows is for that */
+    bool stuck;        /* it was asked for new keys, and cannot */
+    bool finished;     /* nothing more is to be said */
     uint8_t *out; /* encrypted, to be sent */
     size_t out_pos, out_end;
     size_t taken;   /* bytes of the caller's that lie in .out and were not reported yet */
@@ -59,6 +65,10 @@ static ssize_t push(gnutls_transport_ptr_t opaque, const void *buf, size_t len)
 {
     TlsSocket *tls = opaque;
 
+    if (tls->kernel) {
+        gnutls_transport_set_errno(tls->session, EPIPE);
+        return tls_kernel_swallows(tls->kernel) ? (ssize_t)len : -1;
+    }
     if (len > OUT_SIZE - tls->out_end) {
         return would_block(tls);
     }
@@ -130,6 +140,7 @@ static ssize_t decrypt(TlsSocket *tls, uint8_t *buf, size_t len)
     while (!tls->fault && done < len) {
         n = gnutls_record_recv(tls->session, buf + done, len - done);
         if (n <= 0) {
+            n = tls->stuck ? GNUTLS_E_UNIMPLEMENTED_FEATURE : n;
             tls->fault = n < 0 && n != GNUTLS_E_AGAIN ? n : 0;
             break;
         }
@@ -216,11 +227,15 @@ static ssize_t co_send_part(TlsSocket *tls, const IoSlice *data, bool may_interr
 
 static int co_tls_send(Socket *base, const IoSlice *data)
 {
+    TlsSocket *tls = (TlsSocket *)base;
     size_t done = 0;
 
+    if (tls->kernel) {
+        return co_tls_kernel_send(tls->kernel, data);
+    }
     while (done < data->len) {
         IoSlice rest = io_slice_sub(data, done, data->len - done);
-        ssize_t n = co_send_part((TlsSocket *)base, &rest, false);
+        ssize_t n = co_send_part(tls, &rest, false);
 
         if (n < 0) {
             return (int)n;
@@ -233,10 +248,14 @@ static int co_tls_send(Socket *base, const IoSlice *data)
 /* What gnutls itself had to say goes first, and counts for nothing. */
 static ssize_t co_tls_send_some(Socket *base, const IoSlice *data)
 {
+    TlsSocket *tls = (TlsSocket *)base;
     ssize_t n;
 
+    if (tls->kernel) {
+        return co_tls_kernel_send_some(tls->kernel, data);
+    }
     do {
-        n = co_send_part((TlsSocket *)base, data, true);
+        n = co_send_part(tls, data, true);
     } while (n == 0);
     return n;
 }
@@ -265,26 +284,54 @@ static int tls_fd(const Socket *base)
 
 static void free_session(TlsSocket *tls)
 {
+    tls_kernel_free(tls->kernel);
     gnutls_deinit(tls->session);
     g_free(tls->peer_name);
+    g_free(tls->psk_client.fault);
     g_free(tls->in);
     g_free(tls->out);
     g_free(tls->plain);
     g_free(tls);
 }
 
-/*
- * Says good-bye, so that the other side knows that nothing was cut off; not if that would have to
- * wait.
- */
-static void tls_free(Socket *base)
+/* Says good-bye, so that the other side knows that nothing was cut off. */
+static int co_tls_finish(Socket *base)
 {
     TlsSocket *tls = (TlsSocket *)base;
+    int ret;
 
+    if (tls->finished) {
+        return 0;
+    }
+    tls->finished = true;
+    if (tls->kernel) {
+        return co_tls_kernel_finish(tls->kernel);
+    }
+    ret = co_flush(tls, false);
+    gnutls_bye(tls->session, GNUTLS_SHUT_WR);
+    return ret < 0 ? ret : co_flush(tls, false);
+}
+
+/* The same, if it was not said and would not have to wait. */
+static void say_bye(TlsSocket *tls)
+{
+    if (tls->kernel) {
+        (void)!tls_kernel_alert(tls->kernel, GNUTLS_AL_WARNING, GNUTLS_A_CLOSE_NOTIFY);
+        return;
+    }
     gnutls_bye(tls->session, GNUTLS_SHUT_WR);
     if (tls->out_pos < tls->out_end) {
         (void)!send(socket_fd(tls->inner), tls->out + tls->out_pos, tls->out_end - tls->out_pos,
                     MSG_DONTWAIT | MSG_NOSIGNAL);
+    }
+}
+
+static void tls_free(Socket *base)
+{
+    TlsSocket *tls = (TlsSocket *)base;
+
+    if (!tls->finished) {
+        say_bye(tls);
     }
     socket_free(tls->inner);
     free_session(tls);
@@ -296,6 +343,7 @@ static const SocketOps tls_ops = {
     .interrupt = tls_interrupt,
     .co_send_some = co_tls_send_some,
     .interrupt_send = tls_interrupt_send,
+    .co_finish = co_tls_finish,
     .shutdown = tls_shutdown,
     .fd = tls_fd,
     .free = tls_free,
@@ -347,6 +395,8 @@ static TlsSocket *tls_new(Socket *inner, const TlsCreds *creds, const char *host
         free_session(tls);
         return NULL;
     }
+    tls->psk_client.path = creds->psk_path;
+    gnutls_session_set_ptr(tls->session, &tls->psk_client);
     gnutls_transport_set_ptr(tls->session, tls);
     gnutls_transport_set_push_function(tls->session, push);
     gnutls_transport_set_pull_function(tls->session, pull);
@@ -364,21 +414,30 @@ static int handshake_step(void *opaque)
 }
 
 /* Tells the other side why, if it listens. */
-static bool co_fail(TlsSocket *tls, int error, GError **errp)
+static bool co_fail(TlsSocket *tls, const TlsCreds *creds, int error, GError **errp)
 {
+    g_autofree char *why = tls_explain(tls->session, creds, error);
+
     gnutls_alert_send_appropriate(tls->session, error);
     (void)!co_flush(tls, false);
-    return tm_error_set(errp, "TLS handshake failed: %s", gnutls_strerror(error));
+    return tm_error_set(errp, "TLS handshake failed: %s%s", gnutls_strerror(error), why);
 }
 
-static bool co_handshake(TlsSocket *tls, GError **errp)
+static bool lost(TlsSocket *tls, const TlsCreds *creds, int error, GError **errp)
+{
+    g_autofree char *why = tls_explain(tls->session, creds, 0);
+
+    return tm_error_set(errp, "TLS handshake failed: %s%s", g_strerror(error), why);
+}
+
+static bool co_handshake(TlsSocket *tls, const TlsCreds *creds, GError **errp)
 {
     for (;;) {
         int ret = co_in_worker(handshake_step, tls);
         int io;
 
         if (ret < 0 && gnutls_error_is_fatal(ret)) {
-            return co_fail(tls, ret, errp);
+            return co_fail(tls, creds, ret, errp);
         }
         io = co_flush(tls, false);
         if (ret == 0 && io == 0) {
@@ -389,21 +448,65 @@ static bool co_handshake(TlsSocket *tls, GError **errp)
             io = co_fill(tls);
         }
         if (io < 0) {
-            return tm_error_set_errno(errp, -io, "TLS handshake failed");
+            return lost(tls, creds, -io, errp);
         }
     }
+}
+
+typedef struct PeerCheck {
+    TlsSocket *tls;
+    const TlsCreds *creds;
+    const char *hostname;
+    GError **errp;
+} PeerCheck;
+
+static int check_step(void *opaque)
+{
+    PeerCheck *check = opaque;
+
+    return tls_check_peer(check->tls->session, check->creds, check->hostname,
+                          &check->tls->peer_name, check->errp);
 }
 
 /* Without an alert who is refused would only see the end of the connection. */
 static bool co_check_peer(TlsSocket *tls, const TlsCreds *creds, const char *hostname,
                           GError **errp)
 {
-    if (tls_check_peer(tls->session, creds, hostname, &tls->peer_name, errp)) {
+    PeerCheck check = {tls, creds, hostname, errp};
+
+    if (co_in_worker(check_step, &check)) { /* a chain may be long */
         return true;
     }
     gnutls_alert_send(tls->session, GNUTLS_AL_FATAL, GNUTLS_A_BAD_CERTIFICATE);
     (void)!co_flush(tls, false);
     return false;
+}
+
+/* gnutls would answer when it sends next, which it does no more. */
+static int key_update_came(gnutls_session_t session, unsigned type, unsigned when,
+                           unsigned incoming, const gnutls_datum_t *message)
+{
+    TlsSocket *tls = gnutls_transport_get_ptr(session);
+    bool requested = message->size == 1 && message->data[0] == 1;
+
+    if (incoming && requested && !tls_kernel_update(tls->kernel)) {
+        g_message("%s: the other side of the TLS connection wants new keys, and this kernel "
+                  "(before Linux 6.14) cannot change them", tls->base.peer);
+        (void)!tls_kernel_alert(tls->kernel, GNUTLS_AL_FATAL, GNUTLS_A_INTERNAL_ERROR);
+        tls->stuck = tls->finished = true;
+    }
+    return 0;
+}
+
+static void use_kernel(TlsSocket *tls)
+{
+    tls->kernel = tls_kernel_start(tls->inner, tls->session);
+    if (tls->kernel) {
+        gnutls_handshake_set_hook_function(tls->session, GNUTLS_HANDSHAKE_KEY_UPDATE,
+                                           GNUTLS_HOOK_POST, key_update_came);
+        g_clear_pointer(&tls->out, g_free);
+        g_clear_pointer(&tls->plain, g_free);
+    }
 }
 
 static void deadline_passed(void *opaque)
@@ -425,13 +528,15 @@ bool co_tls_start(Socket **socket, const TlsCreds *creds, const char *hostname,
     if (deadline_ns != INT64_MAX) {
         loop_timer_set(&timer, deadline_ns);
     }
-    ok = co_handshake(tls, errp) && co_check_peer(tls, creds, hostname, errp);
+    ok = co_handshake(tls, creds, errp) && co_check_peer(tls, creds, hostname, errp);
     loop_timer_cancel(&timer);
     if (!ok) {
         free_session(tls);
         return false;
     }
     tls->base.peer = g_strdup((*socket)->peer);
+    tls->doubt = tls_doubt(tls->session, creds);
+    use_kernel(tls);
     *socket = &tls->base;
     return true;
 }
@@ -440,4 +545,10 @@ const char *tls_socket_peer_name(const Socket *socket)
 {
     g_assert(socket->ops == &tls_ops);
     return ((const TlsSocket *)socket)->peer_name;
+}
+
+const char *tls_socket_doubt(const Socket *socket)
+{
+    g_assert(socket->ops == &tls_ops);
+    return ((const TlsSocket *)socket)->doubt;
 }

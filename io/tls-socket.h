@@ -3,7 +3,8 @@
  * TLS as a socket that wraps another.
  *
  * gnutls reads from and writes to two buffers of fixed size here, and never waits itself; so a
- * session can move between loops like any other.  Kernel TLS is not used (docs/tidemarkd.rst).
+ * session can move between loops like any other.  Where the kernel offers it, the kernel makes the
+ * records that are sent, from the end of the handshake on (tls-kernel.h).
  *
  * More than a Socket promises: where co_socket_send_some() returns -EINTR, the next one must begin
  * with the same bytes; some of them may have been encrypted already.
@@ -30,5 +31,11 @@ bool co_tls_start(Socket **socket, const TlsCreds *creds, const char *hostname,
  * NULL where none was asked for.
  */
 const char *tls_socket_peer_name(const Socket *socket);
+
+/*
+ * Why a server may end the connection now that the handshake is over: with TLS 1.3 it looks at the
+ * client's certificate when the client is done.  For messages, static; NULL where it wanted none.
+ */
+const char *tls_socket_doubt(const Socket *socket);
 
 #endif

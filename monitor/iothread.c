@@ -12,10 +12,25 @@ Loop *iothread_loop(const char *id)
     return object && object->type == OBJECT_TYPE_IOTHREAD ? object->state : NULL;
 }
 
-Loop *iothread_new(const char *id, GError **errp)
+static LoopPollOptions poll_options(const Loop *loop, const IothreadProperties *properties)
+{
+    LoopPollOptions options = loop_poll_options(loop);
+
+    if (properties->has_poll_max_ns) {
+        options.max_ns = properties->poll_max_ns;
+    }
+    options.grow = properties->has_poll_grow ? properties->poll_grow : 0;
+    options.shrink = properties->has_poll_shrink ? properties->poll_shrink : 0;
+    return options;
+}
+
+Loop *iothread_new(const char *id, const IothreadProperties *properties, GError **errp)
 {
     Loop *loop = loop_new(id, errp);
 
+    if (loop) {
+        loop_set_poll_options(loop, poll_options(loop, properties));
+    }
     if (!loop || !loop_start_thread(loop, errp)) {
         g_clear_pointer(&loop, loop_free);
     }

@@ -5,8 +5,10 @@
 
 #include "io/loop.h"
 
+#include "qmp-schema/qmp-types.h"
+
 /* Starts one; NULL with @errp set on failure. */
-Loop *iothread_new(const char *id, GError **errp);
+Loop *iothread_new(const char *id, const IothreadProperties *properties, GError **errp);
 
 /* Ends one that no graph is on: GDestroyNotify of an object. */
 void iothread_free(void *loop);

@@ -16,7 +16,7 @@ static bool check_not_negative(const char *name, bool given, int64_t value, GErr
                         G_MAXINT64);
 }
 
-/* They tune QEMU's loop; ours takes them, checked as there, and does without. */
+/* Ours does without a limit of batches and of workers; all are checked as in QEMU. */
 static bool check_properties(const IothreadProperties *p, GError **errp)
 {
     int64_t min = p->has_thread_pool_min ? p->thread_pool_min : 0;
@@ -49,7 +49,9 @@ static void *new_state(const ObjectOptions *args, GDestroyNotify *free, GError *
         return authz_new_simple(&args->u.authz_simple);
     case OBJECT_TYPE_IOTHREAD:
         *free = iothread_free;
-        return check_properties(&args->u.iothread, errp) ? iothread_new(args->id, errp) : NULL;
+        return check_properties(&args->u.iothread, errp)
+                   ? iothread_new(args->id, &args->u.iothread, errp)
+                   : NULL;
     case OBJECT_TYPE_SECRET:
         *free = secret_free;
         return secret_new(&args->u.secret, errp);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * TLS as a socket: our side against gnutls itself, which a thread drives at the other end of a
- * socket pair and which can send its records in any pieces.
+ * connection and which can send its records in any pieces.  Each test runs over a socket pair,
+ * where gnutls makes our records, and over TCP, where the kernel does if it can.
  */
 #include <errno.h>
 #include <gnutls/gnutls.h>
@@ -11,9 +12,11 @@
 #include <unistd.h>
 
 #include "io/co-lock.h"
+#include "io/tls-kernel-keys.h"
 #include "io/tls-socket.h"
 #include "io/worker.h"
 #include "tests/unit/loop-util.h"
+#include "tests/unit/tcp-util.h"
 
 #define KEY "00112233445566778899aabbccddeeff"
 #define BIG (5 * 1024 * 1024 + 4321)
@@ -93,12 +96,23 @@ static void peer_send(Peer *peer, const uint8_t *data, size_t len)
     }
 }
 
+/* gnutls returns, too, when keys were changed. */
+static ssize_t peer_recv(Peer *peer, void *buf, size_t len)
+{
+    ssize_t n;
+
+    do {
+        n = gnutls_record_recv(peer->session, buf, len);
+    } while (n == GNUTLS_E_AGAIN);
+    return n;
+}
+
 static void peer_expect(Peer *peer, const uint8_t *data, size_t len)
 {
     g_autofree uint8_t *buf = g_malloc(65536);
 
     while (len > 0) {
-        ssize_t n = gnutls_record_recv(peer->session, buf, MIN(len, 65536));
+        ssize_t n = peer_recv(peer, buf, MIN(len, 65536));
 
         g_assert_cmpint(n, >, 0);
         g_assert_cmpmem(buf, n, data, n);
@@ -127,24 +141,40 @@ typedef void BodyFn(Socket *socket);
 
 typedef struct Run {
     Peer peer;
+    bool tcp, kernel_can; /* it must, then */
     BodyFn *co_body;
 } Run;
+
+static KernelTls kernel_can;
+
+static void connect_pair(bool tcp, int *fds)
+{
+    if (tcp) {
+        tcp_pair(fds);
+    } else {
+        g_assert_cmpint(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), ==, 0);
+    }
+}
 
 static void co_run(void *opaque)
 {
     Run *run = opaque;
     TlsCreds *creds = server_creds();
     GError *error = NULL;
+    unsigned long kernel_did = kernel_tls_count();
     Socket *socket;
     int fds[2];
 
-    g_assert_cmpint(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), ==, 0);
+    connect_pair(run->tcp, fds);
     run->peer.fd = fds[1];
     run->peer.rnd = g_rand_new_with_seed(seed);
     socket = socket_new_fd(fds[0], "peer");
     run->peer.thread = g_thread_new("peer", peer_main, &run->peer);
     co_tls_start(&socket, creds, NULL, INT64_MAX, &error);
     g_assert_no_error(error);
+    if (run->kernel_can && is_established(socket_fd(socket))) {
+        g_assert_cmpuint(kernel_tls_count(), >, kernel_did);
+    }
     run->co_body(socket);
     socket_free(socket);
     g_thread_join(run->peer.thread);
@@ -154,17 +184,34 @@ static void co_run(void *opaque)
 }
 
 #define PSK "NORMAL:+ECDHE-PSK:+DHE-PSK:+PSK"
-static const char *const priorities[] = {PSK, PSK ":-VERS-ALL:+VERS-TLS1.2"};
+#define TLS_1_2 ":-VERS-ALL:+VERS-TLS1.2"
+#define TLS_1_3 ":-VERS-ALL:+VERS-TLS1.3"
+#define CIPHER(name) ":-CIPHER-ALL:+" name
+/* Without a word gnutls would take CBC for keys and TLS 1.2. */
+static const char *const priorities[] = {PSK TLS_1_3, PSK TLS_1_2 CIPHER("AES-128-GCM")};
+
+static void run_one(const char *priority, bool tcp, PeerFn *peer, BodyFn *co_body, bool in_pieces)
+{
+    bool is_chacha20 = strstr(priority, ":+CHACHA20") != NULL;
+    bool is_aes_256 = strstr(priority, ":+AES-256-GCM") != NULL;
+    gnutls_cipher_algorithm_t cipher = is_chacha20  ? GNUTLS_CIPHER_CHACHA20_POLY1305
+                                       : is_aes_256 ? GNUTLS_CIPHER_AES_256_GCM
+                                                    : GNUTLS_CIPHER_AES_128_GCM;
+    Run run = {
+        .peer = {.fn = peer, .priority = priority, .key = KEY, .in_pieces = in_pieces},
+        .tcp = tcp,
+        .kernel_can = tcp && kernel_tls(cipher) != KERNEL_TLS_NONE,
+        .co_body = co_body,
+    };
+
+    run_in_co(co_run, &run);
+}
 
 static void run_with(PeerFn *peer, BodyFn *co_body, bool in_pieces)
 {
     for (unsigned i = 0; i < G_N_ELEMENTS(priorities); i++) {
-        Run run = {
-            .peer = {.fn = peer, .priority = priorities[i], .key = KEY, .in_pieces = in_pieces},
-            .co_body = co_body,
-        };
-
-        run_in_co(co_run, &run);
+        run_one(priorities[i], false, peer, co_body, in_pieces);
+        run_one(priorities[i], true, peer, co_body, in_pieces);
     }
 }
 
@@ -245,6 +292,20 @@ static void test_send(void)
     run_with(expect_all, co_send_all, false);
 }
 
+/* What the kernel has; a key of ours is for SHA-256, so there is no AES-256 in TLS 1.3. */
+static void test_ciphers(void)
+{
+    static const char *const ciphers[] = {
+        PSK TLS_1_2 CIPHER("AES-128-GCM"),       PSK TLS_1_3 CIPHER("AES-128-GCM"),
+        PSK TLS_1_2 CIPHER("CHACHA20-POLY1305"), PSK TLS_1_3 CIPHER("CHACHA20-POLY1305"),
+        PSK TLS_1_2 CIPHER("AES-256-GCM"),
+    };
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(ciphers); i++) {
+        run_one(ciphers[i], true, expect_all, co_send_all, false);
+    }
+}
+
 /* ---- both at once ---- */
 
 static void echo(Peer *peer)
@@ -252,7 +313,7 @@ static void echo(Peer *peer)
     g_autofree uint8_t *buf = g_malloc(50000);
     ssize_t n;
 
-    while ((n = gnutls_record_recv(peer->session, buf, 50000)) > 0) {
+    while ((n = peer_recv(peer, buf, 50000)) > 0) {
         peer_send(peer, buf, (size_t)n);
     }
     g_assert_cmpint(n, ==, 0);
@@ -423,9 +484,180 @@ static void co_send_to_nobody(Socket *socket)
     g_assert_true(ret == -EPIPE || ret == -ECONNRESET);
 }
 
+static size_t sent; /* of the same bytes, over and over */
+
+static void wake(void *opaque)
+{
+    co_wake(opaque);
+}
+
+/* Returns when all that was given to loop_call() before has run. */
+static void co_let_calls_run(void)
+{
+    loop_call(loop_current(), wake, co_self());
+    co_yield();
+}
+
+static ssize_t co_send_next(Socket *socket)
+{
+    size_t at = sent % BIG;
+    struct iovec iov = {bytes + at, BIG - at};
+    IoSlice data = io_slice(&iov, 1);
+
+    return co_socket_send_some(socket, &data);
+}
+
+/* As much as there is room for; false when a send would wait. */
+static bool co_send_more(Socket *socket)
+{
+    ssize_t n;
+
+    loop_call(loop_current(), interrupt, socket);
+    n = co_send_next(socket);
+    g_assert_true(n > 0 || n == -EINTR);
+    co_let_calls_run();
+    if (n > 0) {
+        sent += (size_t)n;
+        g_assert_cmpint(co_send_next(socket), ==, -EINTR); /* the interrupt came too late for n */
+    }
+    return n > 0;
+}
+
+/* Nothing that was sent is lost where we have no more to say before the other side has read it. */
+static void co_send_and_finish(Socket *socket)
+{
+    for (sent = 0; co_send_more(socket);) {
+    }
+    g_assert_cmpint(write(gate[1], "", 1), ==, 1);
+    co_socket_finish(socket, loop_now_ns() + INT64_C(60000000000));
+}
+
+static void expect_what_was_sent(Peer *peer)
+{
+    g_autofree uint8_t *buf = g_malloc(16384);
+    size_t done = 0;
+    ssize_t n;
+    char byte;
+
+    g_assert_cmpint(read(gate[0], &byte, 1), ==, 1);
+    while ((n = gnutls_record_recv(peer->session, buf, MIN(BIG - done % BIG, 16384))) > 0) {
+        g_assert_cmpmem(buf, n, bytes + done % BIG, n);
+        done += (size_t)n;
+    }
+    g_assert_cmpint(n, ==, 0); /* our good-bye */
+    g_assert_cmpuint(done, >=, sent); /* more where it was encrypted already */
+}
+
+static void test_finish(void)
+{
+    g_assert_cmpint(pipe(gate), ==, 0);
+    run_with(expect_what_was_sent, co_send_and_finish, false);
+    close(gate[0]);
+    close(gate[1]);
+}
+
+static void expect_never(Peer *peer)
+{
+    char byte;
+
+    g_assert_cmpint(read(gate[0], &byte, 1), ==, 1);
+}
+
+/* Who does not listen does not hold us up. */
+static void co_finish_in_vain(Socket *socket)
+{
+    for (sent = 0; co_send_more(socket);) {
+    }
+    co_socket_finish(socket, loop_now_ns() + 20000000);
+    g_assert_cmpint(write(gate[1], "", 1), ==, 1);
+}
+
+static void test_finish_in_vain(void)
+{
+    g_assert_cmpint(pipe(gate), ==, 0);
+    run_with(expect_never, co_finish_in_vain, false);
+    close(gate[0]);
+    close(gate[1]);
+}
+
 static void test_peer_leaves(void)
 {
     run_with(leave_unread, co_send_to_nobody, false);
+}
+
+/* ---- new keys ---- */
+
+/* Theirs change; ours are asked to with @flags. */
+static void update(Peer *peer, unsigned flags)
+{
+    peer_send(peer, bytes, 1000);
+    g_assert_cmpint(gnutls_session_key_update(peer->session, flags), ==, 0);
+    peer_send(peer, bytes, 1000);
+}
+
+static void echo_updated(Peer *peer, unsigned flags)
+{
+    for (unsigned i = 0; i < 4; i++) {
+        update(peer, flags);
+        peer_expect(peer, bytes, 100000);
+    }
+}
+
+static void update_theirs(Peer *peer)
+{
+    echo_updated(peer, 0);
+}
+
+static void update_both(Peer *peer)
+{
+    echo_updated(peer, GNUTLS_KU_PEER);
+}
+
+static void co_follow_updates(Socket *socket)
+{
+    uint8_t buf[2000];
+
+    for (unsigned i = 0; i < 4; i++) {
+        g_assert_cmpint(co_socket_recv_all(socket, buf, sizeof(buf)), ==, 0);
+        g_assert_cmpmem(buf, 1000, bytes, 1000);
+        g_assert_cmpmem(buf + 1000, 1000, bytes, 1000);
+        g_assert_cmpint(co_socket_send_buf(socket, bytes, 100000), ==, 0);
+    }
+}
+
+/* A kernel that cannot change keys: the other side is told that something is wrong. */
+static void update_refused(Peer *peer)
+{
+    uint8_t byte;
+
+    update(peer, GNUTLS_KU_PEER);
+    g_assert_cmpint(gnutls_record_recv(peer->session, &byte, 1), ==,
+                    GNUTLS_E_FATAL_ALERT_RECEIVED);
+    g_assert_cmpint(gnutls_alert_get(peer->session), ==, GNUTLS_A_INTERNAL_ERROR);
+}
+
+static void test_updates(void)
+{
+    bool refused = kernel_can == KERNEL_TLS_OLD;
+
+    run_one(PSK TLS_1_3, false, update_theirs, co_follow_updates, false);
+    run_one(PSK TLS_1_3, true, update_theirs, co_follow_updates, false);
+    run_one(PSK TLS_1_3, false, update_both, co_follow_updates, false);
+    run_one(PSK TLS_1_3, true, refused ? update_refused : update_both,
+            refused ? co_expect_rubbish : co_follow_updates, false);
+}
+
+/* TLS 1.2 has a way to begin anew, which nobody needs. */
+static void renegotiate(Peer *peer)
+{
+    peer_send(peer, bytes, 1000);
+    g_assert_cmpint(gnutls_handshake(peer->session), <, 0);
+}
+
+static void test_renegotiation(void)
+{
+    run_one(priorities[1], false, renegotiate, co_expect_rubbish, false);
+    run_one(priorities[1], true, renegotiate, co_expect_rubbish, false);
 }
 
 /* ---- handshakes that fail ---- */
@@ -476,7 +708,7 @@ static void co_strangers(void *unused)
     socket_free(socket);
     close(fds[1]);
 
-    g_assert_cmpint(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), ==, 0);
+    tcp_pair(fds);
     peer.fd = fds[1];
     socket = socket_new_fd(fds[0], "peer");
     peer.thread = g_thread_new("peer", peer_main, &peer);
@@ -506,6 +738,10 @@ static void set_up(void)
     for (size_t i = 0; i < BIG; i++) {
         bytes[i] = (uint8_t)g_rand_int(rnd);
     }
+    kernel_can = kernel_tls(GNUTLS_CIPHER_AES_128_GCM);
+    g_test_message("kernel TLS: %s", kernel_can == KERNEL_TLS_NONE  ? "none"
+                                     : kernel_can == KERNEL_TLS_OLD ? "without new keys"
+                                                                    : "with new keys");
     key_dir = g_dir_make_tmp("tidemark-XXXXXX", NULL);
     path = g_build_filename(key_dir, "keys.psk", NULL);
     g_assert_true(g_file_set_contents(path, "me:" KEY "\n", -1, NULL));
@@ -531,11 +767,16 @@ int main(int argc, char **argv)
     g_test_add_func("/tls/receive", test_receive);
     g_test_add_func("/tls/receive-in-pieces", test_receive_in_pieces);
     g_test_add_func("/tls/send", test_send);
+    g_test_add_func("/tls/ciphers", test_ciphers);
     g_test_add_func("/tls/both-ways", test_both_ways);
     g_test_add_func("/tls/send-interrupted", test_send_interrupted);
     g_test_add_func("/tls/receive-interrupted", test_receive_interrupted);
     g_test_add_func("/tls/ends", test_ends);
+    g_test_add_func("/tls/finish", test_finish);
+    g_test_add_func("/tls/finish-in-vain", test_finish_in_vain);
     g_test_add_func("/tls/peer-leaves", test_peer_leaves);
+    g_test_add_func("/tls/updates", test_updates);
+    g_test_add_func("/tls/renegotiation", test_renegotiation);
     g_test_add_func("/tls/silent", test_silent);
     g_test_add_func("/tls/strangers", test_strangers);
     status = g_test_run();
