@@ -90,8 +90,13 @@ static void handshake_done(NbdcClient *c)
 
 static void handshake_failed(NbdcClient *c)
 {
-    GError *error = g_steal_pointer(&c->conn->error);
+    GError *error = g_steal_pointer(&c->conn->error), *more = NULL;
 
+    if (c->conn->cut && c->tls.doubt) {
+        tm_error_set(&more, "%s (%s)", error->message, c->tls.doubt);
+        g_clear_error(&error);
+        error = more;
+    }
     loop_timer_cancel(&c->timer);
     drop_conn(c);
     attempt_failed(c, error);

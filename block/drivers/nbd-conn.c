@@ -45,12 +45,19 @@ static void read_info(struct nbd_handle *h, const char *context, NbdcInfo *info)
     };
 }
 
+/* libnbd has no errno for an end of the stream. */
+static bool is_cut(int error)
+{
+    return error == 0 || error == ECONNRESET || error == EPIPE || error == ENOTCONN;
+}
+
 /* Only what ends the handshake is told: later errors are those of the commands. */
 static void keep_error(NbdcConn *conn)
 {
     if (conn->ready || conn->error) {
         return;
     }
+    conn->cut = is_cut(nbd_get_errno());
     if (nbd_get_errno() == ENOENT) {
         tm_error_set(&conn->error, "Requested export not available");
     } else {
@@ -64,6 +71,7 @@ static void die(NbdcConn *conn)
     conn->dead = true;
     g_clear_pointer(&conn->watch, loop_watch_free);
     if (!conn->ready && !conn->error) {
+        conn->cut = true;
         tm_error_set(&conn->error, "The NBD server closed the connection in the handshake");
     }
     conn->changed(conn->opaque);

@@ -39,13 +39,16 @@ static Socket *co_secure(NbdcDial *dial, Socket *socket, GError **errp)
     Loop *home = loop_current();
 
     dial->secured_fd = fcntl(socket_fd(socket), F_DUPFD_CLOEXEC, 0);
+    if (dial->secured_fd < 0) {
+        tm_error_set_errno(errp, errno, "Could not use the socket to %s", socket->peer);
+        socket_free(socket);
+        return NULL;
+    }
     co_move(control_loop());
     socket = co_nbdc_tls_start(dial->tls, socket, errp);
     co_move(home);
-    if (dial->secured_fd >= 0) {
-        close(dial->secured_fd);
-        dial->secured_fd = -1;
-    }
+    close(dial->secured_fd);
+    dial->secured_fd = -1;
     return socket;
 }
 

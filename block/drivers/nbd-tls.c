@@ -15,11 +15,14 @@
 #include "util/error.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 
 #define HANDSHAKE_NS INT64_C(20000000000) /* less than an attempt may take */
 #define PUMP_SIZE (128 << 10)
+/* What libnbd has left behind, a good-bye most often, may take so long to reach the server. */
+#define LAST_WORDS_NS INT64_C(2000000000)
 
 #define HELLO_SIZE 18
 #define FLAGS_SIZE 4
@@ -112,6 +115,8 @@ typedef struct Relay {
     Socket *clear, *secure;
     uint8_t hello[HELLO_SIZE]; /* the server's greeting, for libnbd */
     unsigned pumps;            /* that run */
+    LoopWatch *left;           /* tells when libnbd has closed its end */
+    LoopTimer patience;        /* from then on */
 } Relay;
 
 static void co_pump(Socket *from, Socket *to)
@@ -129,6 +134,8 @@ static void relay_unref(Relay *relay)
     if (--relay->pumps) {
         return;
     }
+    loop_watch_free(relay->left);
+    loop_timer_cancel(&relay->patience);
     socket_free(relay->clear);
     socket_free(relay->secure);
     relay->tls->relays--;
@@ -145,8 +152,9 @@ static void co_to_server(void *opaque)
     if (co_socket_recv_all(relay->clear, flags, sizeof(flags)) == 0) {
         co_pump(relay->clear, relay->secure);
     }
+    co_socket_finish(relay->secure, loop_now_ns() + LAST_WORDS_NS);
     socket_shutdown(relay->clear);
-    socket_interrupt(relay->secure); /* and not shut down: a good-bye is to be said */
+    socket_interrupt(relay->secure);
     relay_unref(relay);
 }
 
@@ -158,8 +166,31 @@ static void co_from_server(void *opaque)
         co_pump(relay->secure, relay->clear);
     }
     socket_shutdown(relay->clear);
-    socket_shutdown(relay->secure);
+    if (relay->pumps > 1) { /* the other may wait for the server; else a good-bye is to be said */
+        socket_shutdown(relay->secure);
+    }
     relay_unref(relay);
+}
+
+static void cut(void *opaque)
+{
+    socket_shutdown(((Relay *)opaque)->secure);
+}
+
+/* A server that reads no more must not hold up who waits for the end of the relay. */
+static void libnbd_left(void *opaque, int revents)
+{
+    Relay *relay = opaque;
+
+    loop_watch_set(relay->left, 0);
+    loop_timer_set(&relay->patience, loop_now_ns() + LAST_WORDS_NS);
+}
+
+static void relay_watch(Relay *relay)
+{
+    loop_timer_init(&relay->patience, cut, relay);
+    relay->left = loop_watch_new(socket_fd(relay->clear), libnbd_left, relay);
+    loop_watch_set(relay->left, POLLRDHUP);
 }
 
 /* Takes over @secure. */
@@ -182,6 +213,7 @@ static Socket *relay_start(NbdcTls *tls, Socket *secure, const uint8_t *hello, G
     };
     memcpy(relay->hello, hello, HELLO_SIZE);
     tls->relays++;
+    relay_watch(relay);
     co_start_on(control_loop(), co_to_server, relay);
     co_start_on(control_loop(), co_from_server, relay);
     return socket_new_fd(fds[1], secure->peer);
@@ -195,6 +227,7 @@ Socket *co_nbdc_tls_start(NbdcTls *tls, Socket *socket, GError **errp)
         socket_free(socket);
         return NULL;
     }
+    tls->doubt = tls_socket_doubt(socket);
     return relay_start(tls, socket, hello, errp);
 }
 

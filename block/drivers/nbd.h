@@ -27,6 +27,7 @@
 typedef struct NbdcTls {
     UserObject *creds; /* held; NULL: there is no TLS */
     char *hostname;    /* that the server's certificate must be for, or NULL */
+    const char *doubt; /* why the server may end the last connection at once, or NULL */
     unsigned relays;   /* connections that are not yet closed */
     CoQueue ended;     /* one of them has been */
 } NbdcTls;
@@ -88,6 +89,7 @@ typedef struct NbdcInfo {
 
 typedef struct NbdcConn {
     struct nbd_handle *h;
+    bool cut;         /* the server has closed it in the handshake */
     LoopWatch *watch; /* NULL while detached and when dead */
     unsigned refcount;
     bool ready;    /* the handshake is over; stays true */

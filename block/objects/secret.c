@@ -46,12 +46,13 @@ static bool load(const SecretProperties *options, Secret *bytes, GError **errp)
     return true;
 }
 
-/* In place. */
+/* In place; what is left of the text behind it is wiped. */
 static bool decode_base64(Secret *bytes, GError **errp)
 {
     static const char valid[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
                                 "0123456789+/=\n";
     char *text = (char *)bytes->data;
+    gsize text_len = bytes->len;
 
     if (memchr(text, 0, bytes->len)) {
         return tm_error_set(errp, "Base64 data contains embedded NUL characters");
@@ -62,7 +63,7 @@ static bool decode_base64(Secret *bytes, GError **errp)
     if (bytes->len) {
         g_base64_decode_inplace(text, &bytes->len);
     }
-    bytes->data[bytes->len] = 0;
+    gnutls_memset(text + bytes->len, 0, text_len + 1 - bytes->len);
     return true;
 }
 
