@@ -163,7 +163,7 @@ static int bounce_init(Bounce *bounce, const BlockNode *node, int64_t offset, in
 
     bounce->offset = align_down(offset, align);
     bounce->bytes = align_up(offset + bytes, align) - bounce->offset;
-    bounce->iov = (struct iovec){ block_alloc(node, bounce->bytes), bounce->bytes };
+    bounce->iov = (struct iovec){block_alloc(node, bounce->bytes), bounce->bytes};
     bounce->slice = io_slice(&bounce->iov, 1);
     return bounce->iov.iov_base ? 0 : -ENOMEM;
 }
@@ -231,11 +231,11 @@ static int read_edges(BlockNode *node, const Bounce *bounce, int64_t offset, int
 {
     int64_t align = node->limits.request_alignment, end = bounce->offset + bounce->bytes;
     bool head = offset > bounce->offset, tail = offset + bytes < end;
-    Edge first = { bounce->offset, align, head, false }, last = { end - align, align, false, tail };
+    Edge first = {bounce->offset, align, head, false}, last = {end - align, align, false, tail};
     int ret = 0;
 
     if (bounce->bytes == align || (head && tail && bounce->bytes == 2 * align)) {
-        first = (Edge){ bounce->offset, bounce->bytes, head, tail };
+        first = (Edge){bounce->offset, bounce->bytes, head, tail};
         last.tail = false;
     }
     if (first.head || first.tail) {
@@ -289,27 +289,34 @@ static bool memory_fits(const BlockNode *node, const IoSlice *data)
            io_slice_is_aligned(data, node->limits.min_mem_alignment);
 }
 
-/* An unaligned write-zeroes: its two edges by bounce, the middle as it is. */
+/*
+ * An unaligned write-zeroes: its two edges by bounce, the middle as it is.  One that must be fast
+ * begins with the middle, which may be refused: nothing is changed then.
+ */
 static int zero_unaligned(BlockNode *node, int64_t offset, int64_t bytes, unsigned flags)
 {
     int64_t align = node->limits.request_alignment;
     int64_t start = align_up(offset, align), end = align_down(offset + bytes, align);
+    bool middle_first = flags & BLOCK_NO_FALLBACK;
+    unsigned edge_flags = flags & ~BLOCK_NO_FALLBACK;
     int ret = 0;
 
     if (start >= end) {
-        return change_by_bounce(node, BLOCK_REQ_WRITE_ZEROES, offset, bytes, NULL,
-                                flags & ~BLOCK_NO_FALLBACK);
+        return change_by_bounce(node, BLOCK_REQ_WRITE_ZEROES, offset, bytes, NULL, edge_flags);
     }
-    if (offset < start) {
+    if (middle_first) {
+        ret = tracked_change(node, BLOCK_REQ_WRITE_ZEROES, start, end - start, NULL, flags);
+    }
+    if (ret == 0 && offset < start) {
         ret = change_by_bounce(node, BLOCK_REQ_WRITE_ZEROES, offset, start - offset, NULL,
-                               flags & ~BLOCK_NO_FALLBACK);
+                               edge_flags);
     }
-    if (ret == 0) {
+    if (ret == 0 && !middle_first) {
         ret = tracked_change(node, BLOCK_REQ_WRITE_ZEROES, start, end - start, NULL, flags);
     }
     if (ret == 0 && end < offset + bytes) {
         ret = change_by_bounce(node, BLOCK_REQ_WRITE_ZEROES, end, offset + bytes - end, NULL,
-                               flags & ~BLOCK_NO_FALLBACK);
+                               edge_flags);
     }
     return ret;
 }
@@ -438,7 +445,7 @@ int co_block_discard(BlockChild *child, int64_t offset, int64_t bytes)
 
 int co_block_read_buf(BlockChild *child, int64_t offset, void *buf, size_t len)
 {
-    struct iovec iov = { buf, len };
+    struct iovec iov = {buf, len};
     IoSlice data = io_slice(&iov, 1);
 
     return co_block_read(child, offset, &data, 0);
@@ -447,7 +454,7 @@ int co_block_read_buf(BlockChild *child, int64_t offset, void *buf, size_t len)
 int co_block_write_buf(BlockChild *child, int64_t offset, const void *buf, size_t len,
                        unsigned flags)
 {
-    struct iovec iov = { (void *)buf, len };
+    struct iovec iov = {(void *)buf, len};
     IoSlice data = io_slice(&iov, 1);
 
     return co_block_write(child, offset, &data, flags);

@@ -18,43 +18,16 @@ void nbd_extents_init(NbdExtents *extents, NbdMode mode, uint32_t context_id, un
     nbd_put32(extents->wire, context_id);
 }
 
-/* The last extent grows no more. */
-static void put_last(NbdExtents *extents)
+void nbd_extents_grow(NbdExtents *extents)
 {
-    size_t len = nbd_extent_size(extents->mode);
-
-    g_assert(extents->mode == NBD_MODE_EXTENDED || extents->last_length <= UINT32_MAX);
-    if (extents->len + len > extents->size) {
-        extents->size *= 2;
-        extents->wire = g_realloc(extents->wire, extents->size);
-    }
-    nbd_extent_put(extents->wire + extents->len, extents->mode, extents->last_length,
-                   extents->last_flags);
-    extents->len += len;
-}
-
-bool nbd_extents_add(NbdExtents *extents, uint64_t length, uint32_t flags)
-{
-    if (extents->count && extents->last_flags == flags) {
-        extents->last_length += length;
-        return true;
-    }
-    if (extents->count == extents->max) {
-        return false;
-    }
-    if (extents->count) {
-        put_last(extents);
-    }
-    extents->count++;
-    extents->last_length = length;
-    extents->last_flags = flags;
-    return true;
+    extents->size *= 2;
+    extents->wire = g_realloc(extents->wire, extents->size);
 }
 
 void nbd_extents_finish(NbdExtents *extents)
 {
     g_assert(extents->count > 0);
-    put_last(extents);
+    nbd_extents_put_last(extents);
     if (extents->mode == NBD_MODE_EXTENDED) {
         nbd_put32(extents->wire + 4, extents->count);
     }

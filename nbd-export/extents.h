@@ -21,11 +21,44 @@ typedef struct NbdExtents {
 /* For the context with this id; @max extents at most, 1 or more. */
 void nbd_extents_init(NbdExtents *extents, NbdMode mode, uint32_t context_id, unsigned max);
 
+/* Private: twice the room. */
+void nbd_extents_grow(NbdExtents *extents);
+
+/* Private: the last extent grows no more. */
+static inline void nbd_extents_put_last(NbdExtents *extents)
+{
+    size_t len = nbd_extent_size(extents->mode);
+
+    g_assert(extents->mode == NBD_MODE_EXTENDED || extents->last_length <= UINT32_MAX);
+    if (extents->len + len > extents->size) {
+        nbd_extents_grow(extents);
+    }
+    nbd_extent_put(extents->wire + extents->len, extents->mode, extents->last_length,
+                   extents->last_flags);
+    extents->len += len;
+}
+
 /*
  * Adds an extent of @length bytes (not 0) behind the last.  False, with nothing added, where it
  * would be one too many.  Without extended headers all extents together have less than 4 GiB.
  */
-bool nbd_extents_add(NbdExtents *extents, uint64_t length, uint32_t flags);
+static inline bool nbd_extents_add(NbdExtents *extents, uint64_t length, uint32_t flags)
+{
+    if (extents->count && extents->last_flags == flags) {
+        extents->last_length += length;
+        return true;
+    }
+    if (extents->count == extents->max) {
+        return false;
+    }
+    if (extents->count) {
+        nbd_extents_put_last(extents);
+    }
+    extents->count++;
+    extents->last_length = length;
+    extents->last_flags = flags;
+    return true;
+}
 
 static inline bool nbd_extents_empty(const NbdExtents *extents)
 {

@@ -42,6 +42,14 @@ void nbd_option_inconsistent(NbdNegotiation *negotiation)
                      nbd_option_name(negotiation->option));
 }
 
+void nbd_option_complain(NbdNegotiation *negotiation, const char *what)
+{
+    if (!negotiation->complained) {
+        negotiation->complained = true;
+        g_message("NBD client %s: %s", negotiation->socket->peer, what);
+    }
+}
+
 bool co_nbd_send_replies(NbdNegotiation *negotiation)
 {
     int ret =

@@ -35,6 +35,7 @@ typedef struct NbdNegotiation {
     NbdMode mode;                   /* of transmission */
     const struct NbdTls *tls; /* to be started before all else; NULL where nothing is (any more) */
     bool encrypted;
+    bool complained; /* the log has a line on this client, which may try again and again */
 
     /* The option under way: its data, which is read as it is parsed. */
     uint32_t option;
@@ -54,6 +55,9 @@ typedef struct NbdNegotiation {
 bool co_nbd_send_replies(NbdNegotiation *negotiation);
 /* Reads @len bytes away; false where the client is gone. */
 bool co_nbd_skip_data(NbdNegotiation *negotiation, size_t len);
+
+/* A line of the log on what the client must not do, the first time that it does. */
+void nbd_option_complain(NbdNegotiation *negotiation, const char *what);
 
 /* Handles an option whose data is there. */
 void nbd_option_handle(NbdNegotiation *negotiation);

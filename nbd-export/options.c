@@ -272,6 +272,7 @@ static void handle_without_data(NbdNegotiation *negotiation)
     } else if (negotiation->encrypted) {
         nbd_option_error(negotiation, NBD_REP_ERR_INVALID, "TLS already enabled");
     } else {
+        nbd_option_complain(negotiation, "asks for TLS, and the server has no tls-creds");
         nbd_option_error(negotiation, NBD_REP_ERR_POLICY, "TLS not configured");
     }
 }

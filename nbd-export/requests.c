@@ -7,10 +7,19 @@
 #define SPARSE_READ_MIN (64u << 10)
 /* How far to look for the end of data, so that the reads that follow need not. */
 #define DATA_LOOKAHEAD (256LL << 20)
+/*
+ * Zeroes and discards are carried out in pieces of so many bytes, for where a layer below must
+ * write zeroes out the whole may take hours: neither drain nor the end of a connection waits for
+ * more than a piece.
+ */
+#define LONG_PIECE (256u << 20)
 /* Buffer of NBD_CMD_CACHE. */
 #define CACHE_PIECE (1u << 20)
 /* Pieces that a reply of a read is cut into at most: what is left then is read as data. */
 #define MAX_RUNS 256
+
+/* Of a request that is not done: it goes on when its export takes requests again. */
+#define SET_ASIDE 1
 
 /* --- What is right --- */
 
@@ -308,9 +317,42 @@ static int co_write(NbdRequest *request)
                               write_flags(request));
 }
 
-static int co_write_zeroes(NbdRequest *request)
+typedef int CoPieceFn(const NbdRequest *request, uint64_t offset, uint64_t length);
+
+static bool is_cut(const NbdRequest *request)
 {
-    unsigned flags = write_flags(request);
+    return request->offset / LONG_PIECE != (request->offset + request->length - 1) / LONG_PIECE;
+}
+
+/*
+ * Goes on with a request piece by piece, cut at multiples of LONG_PIECE. SET_ASIDE when the graph
+ * is to stand still: what is left is for later.
+ */
+static int co_in_pieces(NbdRequest *request, CoPieceFn *fn)
+{
+    const NbdSession *session = request->session;
+    int ret = 0;
+
+    while (request->done < request->length && ret == 0) {
+        uint64_t offset = request->offset + request->done;
+        uint64_t piece = MIN(LONG_PIECE - offset % LONG_PIECE, request->length - request->done);
+
+        if (session->dead) {
+            return -ESHUTDOWN;
+        }
+        if (session->export->base.quiesced) {
+            return SET_ASIDE;
+        }
+        ret = fn(request, offset, piece);
+        request->done += piece;
+    }
+    return ret;
+}
+
+static int co_zero_piece(const NbdRequest *request, uint64_t offset, uint64_t length)
+{
+    bool whole = length == request->length;
+    unsigned flags = whole ? write_flags(request) : 0;
 
     if (!(request->flags & NBD_CMD_FLAG_NO_HOLE)) {
         flags |= BLOCK_MAY_UNMAP;
@@ -318,16 +360,35 @@ static int co_write_zeroes(NbdRequest *request)
     if (request->flags & NBD_CMD_FLAG_FAST_ZERO) {
         flags |= BLOCK_NO_FALLBACK;
     }
+    return co_block_write_zeroes(child_of(request), offset, length, flags);
+}
+
+/* What is fast is done at once: once begun it should not be refused any more. */
+static int co_write_zeroes(NbdRequest *request)
+{
+    int ret;
+
     if (request->length == 0) {
         return 0;
     }
-    return co_block_write_zeroes(child_of(request), request->offset, request->length, flags);
+    if (request->flags & NBD_CMD_FLAG_FAST_ZERO) {
+        return co_zero_piece(request, request->offset, request->length);
+    }
+    ret = co_in_pieces(request, co_zero_piece);
+    if (ret == 0 && is_cut(request) && write_flags(request) & BLOCK_FUA) {
+        ret = co_block_flush(child_of(request));
+    }
+    return ret;
+}
+
+static int co_trim_piece(const NbdRequest *request, uint64_t offset, uint64_t length)
+{
+    return co_block_discard(child_of(request), offset, length);
 }
 
 static int co_trim(NbdRequest *request)
 {
-    int ret =
-        request->length ? co_block_discard(child_of(request), request->offset, request->length) : 0;
+    int ret = co_in_pieces(request, co_trim_piece);
 
     if (ret == 0 && write_flags(request) & BLOCK_FUA) {
         ret = co_block_flush(child_of(request));
@@ -405,6 +466,11 @@ void co_nbd_request_execute(void *opaque)
     bool refused = breaks_promise(request);
     int ret = refused ? 0 : co_execute(request);
 
+    if (ret == SET_ASIDE) {
+        nbd_request_set_aside(request);
+        export_request_end(&export->base);
+        return;
+    }
     if (refused) {
         nbd_reply_error(request, NBD_EIO,
                         g_strdup_printf("bitmap '%s' does not call all of it dirty, and nothing "

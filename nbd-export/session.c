@@ -7,6 +7,8 @@
 
 #include "block/control.h"
 
+#define FAREWELL_NS INT64_C(5000000000) /* so long the last bytes may take */
+
 /* --- Request objects --- */
 
 NbdRequest *nbd_request_new(NbdSession *session)
@@ -26,6 +28,7 @@ NbdRequest *nbd_request_new(NbdSession *session)
     request->chunks = request->inline_chunks;
     request->max_chunks = G_N_ELEMENTS(request->inline_chunks);
     request->n_chunks = request->n_gathered = 0;
+    request->done = 0;
     request->buffer = NULL;
     request->contexts = NULL;
     return request;
@@ -53,6 +56,43 @@ void nbd_request_free(NbdRequest *request)
     co_queue_wake_all(&session->wake);
 }
 
+/* --- Requests set aside --- */
+
+void nbd_request_set_aside(NbdRequest *request)
+{
+    request->next = request->session->set_aside;
+    request->session->set_aside = request;
+}
+
+static NbdRequest *take_set_aside(NbdSession *session)
+{
+    NbdRequest *request = session->set_aside;
+
+    if (request) {
+        session->set_aside = request->next;
+    }
+    return request;
+}
+
+static void go_on_with_set_aside(NbdSession *session)
+{
+    NbdRequest *request;
+
+    while (!session->export->base.quiesced && (request = take_set_aside(session))) {
+        export_request_begin(&session->export->base);
+        co_start(co_nbd_request_execute, request);
+    }
+}
+
+static void give_up_set_aside(NbdSession *session)
+{
+    NbdRequest *request;
+
+    while ((request = take_set_aside(session))) {
+        nbd_request_free(request);
+    }
+}
+
 /* --- Leaving the loop and coming back --- */
 
 void nbd_session_disconnect(NbdSession *session)
@@ -72,6 +112,7 @@ void nbd_session_ask_to_leave(NbdSession *session)
 
 void nbd_session_resume(NbdSession *session)
 {
+    go_on_with_set_aside(session);
     co_queue_wake_all(&session->wake);
 }
 
@@ -87,7 +128,9 @@ static void co_follow(NbdSession *session)
     session->must_leave = false;
     nbd_export_leave(session->export, session);
     co_move(control_loop());
-    if (!co_nbd_export_enter(session->export, session)) {
+    if (co_nbd_export_enter(session->export, session)) {
+        go_on_with_set_aside(session);
+    } else {
         nbd_session_disconnect(session);
     }
     nbd_replies_resume(session);
@@ -219,17 +262,49 @@ static void co_get_buffer(NbdSession *session, NbdRequest *request)
     }
 }
 
+/* Neither a disk nor another client of the export has work for us, and this one's is small. */
+static bool may_lull(NbdSession *session)
+{
+    const NbdExport *export = session->export;
+    bool large = session->took_large;
+
+    session->took_large = false;
+    return !large && export->sessions == session && !session->next && export->base.in_flight == 0;
+}
+
+/* Looks away while the client has enough to do, and we have not (lull.h). */
+static void co_lull(NbdSession *session)
+{
+    NbdLull *lull = &session->lull;
+    int64_t ns;
+
+    if (!may_lull(session)) {
+        nbd_lull_skip(lull);
+        return;
+    }
+    /* One that is barred gets none whatever the kernel says, so that is not asked. */
+    ns = nbd_lull_next(lull, !lull->barred && socket_has_unread(session->socket));
+    if (ns) {
+        co_sleep_ns(ns);
+    }
+}
+
 /* Takes the next request's header; false at the end, or when it is none. */
 static bool co_read_header(NbdSession *session, NbdRequest *request)
 {
     size_t len = nbd_header_size(session->mode);
     NbdHeader header;
 
+    if (session->can_lull && session->rx_pos == session->rx_end) {
+        co_lull(session);
+    }
     if (!co_fill(session, len) ||
         !nbd_header_get(session->rx + session->rx_pos, session->mode, &header)) {
         return false;
     }
     session->rx_pos += len;
+    session->lull.batch++;
+    session->took_large |= header.length > NBD_LULL_MAX_LENGTH;
     request->flags = header.flags;
     request->command = header.command;
     request->cookie = header.cookie;
@@ -346,13 +421,11 @@ static bool co_next_request(NbdSession *session)
  * A unix socket has room for 200 KiB by default: a large reply would be sent in pieces, with a
  * wake-up for each.  TCP finds its own size.
  */
-static void widen(const Socket *socket)
+static void widen_unix(const Socket *socket)
 {
-    int fd = socket_fd(socket), domain = 0, bytes = NBD_SEND_BUFFER;
-    socklen_t len = sizeof(domain);
+    int bytes = NBD_SEND_BUFFER;
 
-    if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0 && domain == AF_UNIX &&
-        setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes)) < 0) {
+    if (setsockopt(socket_fd(socket), SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes)) < 0) {
         g_debug("the send buffer of %s stays small: %s", socket->peer, g_strerror(errno));
     }
 }
@@ -367,7 +440,11 @@ static NbdSession *session_new(NbdExport *export, Socket *socket, NbdMode mode, 
     session->contexts = contexts;
     session->rx = g_malloc(NBD_RECEIVE_BUFFER);
     nbd_replies_init(session);
-    widen(socket);
+    if (socket_is_unix(socket)) {
+        widen_unix(socket);
+        session->can_lull = loop_has_fine_timers();
+        session->lull.barred = 1; /* it may not have read the last of the handshake yet */
+    }
     return session;
 }
 
@@ -390,7 +467,13 @@ static void session_free(NbdSession *session)
 static void co_finish(NbdSession *session)
 {
     session->ending = true;
-    while (session->n_requests || session->sending) {
+    for (;;) {
+        if (session->dead) {
+            give_up_set_aside(session);
+        }
+        if (!session->n_requests && !session->sending) {
+            break;
+        }
         co_wait(session);
     }
     session->dead = true;
@@ -411,5 +494,6 @@ void co_nbd_session_run(NbdExport *export, Socket *socket, NbdMode mode, GArray 
     co_move(control_loop());
     /* The client sees the end of its connection only when the export knows of it, too. */
     co_export_client_end(&export->base);
+    co_socket_finish(session->socket, loop_now_ns() + FAREWELL_NS);
     session_free(session);
 }

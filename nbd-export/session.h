@@ -9,7 +9,7 @@
  * replies only harms itself.
  *
  * All of it is on the loop of the export's graph, and moves with it (nbd-export.h): the graph is
- * drained then, so that no request is under way, only replies may be.
+ * drained then, so that no request is under way, only replies may be, and requests set aside.
  */
 #ifndef NBD_EXPORT_SESSION_H
 #define NBD_EXPORT_SESSION_H
@@ -17,6 +17,7 @@
 #include "io/co-lock.h"
 #include "io/socket.h"
 #include "nbd-export/buffer-pool.h"
+#include "nbd-export/lull.h"
 #include "nbd-export/nbd-export.h"
 #include "nbd-export/wire.h"
 
@@ -25,6 +26,8 @@
 /* One receive can bring as many requests as fit. */
 #define NBD_RECEIVE_BUFFER (128u << 10)
 #define NBD_MAX_IOV 128
+/* A wake-up matters to who carries out requests of up to so many bytes. */
+#define NBD_LULL_MAX_LENGTH 16384
 /* Of replies that wait in the kernel, on a unix socket; bytes. */
 #define NBD_SEND_BUFFER (1 << 20)
 
@@ -39,11 +42,12 @@ typedef struct NbdChunk {
 
 typedef struct NbdRequest {
     NbdSession *session;
-    struct NbdRequest *next; /* of the unused, or of those whose reply is ready */
+    struct NbdRequest *next; /* of the unused, those set aside or those whose reply is ready */
 
     uint16_t flags, command;
     uint64_t cookie;
     uint64_t offset, length; /* the range */
+    uint64_t done;           /* of the range, where it is carried out in pieces */
     uint64_t payload;        /* bytes that the client sends with it and that were not taken yet */
     GArray *contexts;        /* of a block status that is about some of those selected; or NULL */
 
@@ -71,9 +75,13 @@ struct NbdSession {
 
     uint8_t *rx;
     size_t rx_pos, rx_end;
+    bool can_lull;   /* what the client has not read can be told */
+    bool took_large; /* a request that takes longer than to be woken for it */
+    NbdLull lull;
 
     NbdRequest *unused;
-    unsigned n_requests; /* under way, until the reply has been sent or dropped */
+    NbdRequest *set_aside; /* begun, and to go on when the export takes requests again */
+    unsigned n_requests;   /* under way, until the reply has been sent or dropped */
     NbdBufferPool buffers;
 
     NbdRequest *ready, **ready_tail; /* replies to be sent */
@@ -104,12 +112,15 @@ NbdRequest *nbd_request_new(NbdSession *session);
 /* Gives it and its buffer back. */
 void nbd_request_free(NbdRequest *request);
 
+/* Keeps one that was begun while the export takes none; nothing of the graph waits for it. */
+void nbd_request_set_aside(NbdRequest *request);
+
 /* requests.c */
 
 /* What is wrong with a request, as 0 or an NBD error and its text (*message, to be freed). */
 G_GNUC_WARN_UNUSED_RESULT uint32_t nbd_request_check(const NbdRequest *request, char **message);
 
-/* Carries it out (a coroutine's main function) and queues its reply. */
+/* Carries it out (a coroutine's main function) and queues its reply, or sets it aside. */
 void co_nbd_request_execute(void *request);
 
 /* block-status.c */

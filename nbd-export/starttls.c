@@ -38,6 +38,9 @@ static bool co_start_tls(NbdNegotiation *negotiation)
 
 bool co_nbd_option_before_tls(NbdNegotiation *negotiation, uint32_t len)
 {
+    if (negotiation->option != NBD_OPT_ABORT && negotiation->option != NBD_OPT_STARTTLS) {
+        nbd_option_complain(negotiation, "does not begin TLS, which tls-creds requires");
+    }
     if (negotiation->option == NBD_OPT_EXPORT_NAME || !co_nbd_skip_data(negotiation, len)) {
         return false; /* EXPORT_NAME has no error reply */
     }
