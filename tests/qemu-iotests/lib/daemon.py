@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 
-from .env import DAEMON, DEADLINE
+from .env import DAEMON, DEADLINE, wait_until
 from .qmp import Qmp, SessionClosed, arguments
 
 _SANITIZER = re.compile(r'ERROR: \w*Sanitizer|SUMMARY: \w*Sanitizer|runtime error:')
@@ -200,8 +200,15 @@ class Daemon:
         return f'nbd+unix:///{name}?socket={self.nbd}'
 
     def unexport(self, id, **kw):
-        """Removes an export and waits until it is gone."""
-        self.cmd('block-export-del', id=id, **kw)
+        """Removes an export and waits until it is gone. QEMU counts a client for a moment longer
+        than its connection lasts."""
+        def removed():
+            reply = self.execute('block-export-del', id=id, **kw)
+            lingers = not self.qmp.is_tidemark() and 'still in use' in str(reply.get('error'))
+            assert lingers or reply == {'return': {}}, reply
+            return not lingers
+
+        wait_until(removed, f'the clients of export {id} having left')
         self.event('BLOCK_EXPORT_DELETED', id=id)
 
     def node(self, node_name):

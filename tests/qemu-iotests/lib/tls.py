@@ -13,14 +13,15 @@ def _certtool(*args):
 
 class Authority:
     """A certificate authority in a folder of the scratch folder, which makes the folders that
-    daemons and clients are given."""
+    daemons and clients are given. cn: its name, which is all by which a client of gnutls chooses
+    what to show to a server."""
 
-    def __init__(self, name='ca'):
+    def __init__(self, name='ca', cn=None):
         self.dir = os.path.abspath(name)
         os.mkdir(self.dir)
         self.key, self.cert = f'{self.dir}/ca-key.pem', f'{self.dir}/ca-cert.pem'
         self._make_key(self.key)
-        self._template(self.dir, [f'cn = {name}', 'ca', 'cert_signing_key', 'crl_signing_key',
+        self._template(self.dir, [f'cn = {cn or name}', 'ca', 'cert_signing_key', 'crl_signing_key',
                                   'expiration_days = 10'])
         _certtool('--generate-self-signed', '--template', f'{self.dir}/template', '--load-privkey',
                   self.key, '--outfile', self.cert)
@@ -81,6 +82,12 @@ def make_keys(folder, *users):
     return os.path.abspath(folder)
 
 
+def give_dh_params(*folders):
+    """dh-params.pem of the standard, for servers: QEMU's without it look for primes for a while."""
+    for folder in folders:
+        _certtool('--get-dh-params', '--bits=2048', '--outfile', f'{folder}/dh-params.pem')
+
+
 def x509_object(id, folder, side, **more):
     """The argument of --object for certificates, as a dict."""
     return {'qom-type': 'tls-creds-x509', 'id': id, 'dir': folder, 'endpoint': side,
@@ -101,13 +108,20 @@ def psk_uri(sock, name, folder, user):
     return f'nbds+unix://{user}@/{name}?socket={sock}&tls-psk-file={folder}/keys.psk'
 
 
-def qemu_image(sock, name, creds, **more):
+def image_opts(address, name, **options):
+    """QEMU's text of an nbd node; address: a unix socket's path, or a SocketAddress as a dict."""
+    if isinstance(address, str):
+        address = {'type': 'unix', 'path': address}
+    options = {'driver': 'nbd', **{f'server.{k}': v for k, v in address.items()}, 'export': name,
+               **{k.replace('_', '-'): v for k, v in options.items()}}
+    return ','.join(f'{k}={v}' for k, v in options.items())
+
+
+def qemu_image(address, name, creds, **more):
     """Arguments for QEMU's tools that have an object with these credentials (see x509_object) as
     an image."""
-    options = {'driver': 'nbd', 'server.type': 'unix', 'server.path': sock, 'export': name,
-               'tls-creds': creds['id'], **{k.replace('_', '-'): v for k, v in more.items()}}
     return ['--object', qemu_object(creds), '--image-opts',
-            ','.join(f'{k}={v}' for k, v in options.items())]
+            image_opts(address, name, tls_creds=creds['id'], **more)]
 
 
 def qemu_object(creds):
