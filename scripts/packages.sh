@@ -7,6 +7,8 @@ BUILD_PACKAGES="gcc libc6-dev meson ninja-build pkg-config python3 libglib2.0-de
 TEST_PACKAGES="qemu-system-x86 qemu-utils libnbd-bin python3-libnbd nbdkit gnutls-bin file fio
     e2fsprogs xfsprogs util-linux procps git"
 DEMO_PACKAGES="qemu-system-x86 qemu-utils libnbd-bin python3-libnbd busybox-static cpio e2fsprogs"
+GUEST_PACKAGES="qemu-system-x86 qemu-utils libnbd-bin python3-libnbd gnutls-bin busybox-static cpio
+    e2fsprogs util-linux nbd-client"
 SANITIZER_PACKAGES="libasan8 libubsan1 libtsan2"
 
 # Those of the packages that are not installed, in one line.

@@ -1,18 +1,17 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """A real guest: Debian's cloud kernel and an initramfs of busybox, which keeps writing files to an
 ext4 file system on the virtio disk that it is given, and freezes it when told to."""
-import os
 import pathlib
-import re
-import shutil
 import socket
 import subprocess
+import sys
 import time
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / 'guest'))
+from initramfs import Initramfs  # noqa: E402
+from kernel import COMMAND_LINE, kernel, kvm_works  # noqa: E402
 
-MODULES = ['virtio_ring', 'virtio', 'virtio_pci_modern_dev', 'virtio_pci_legacy_dev', 'virtio_pci',
-           'virtio_blk']
+MODULES = ['virtio_pci', 'virtio_blk']
 
 # The manifest gets a line when a file is complete, and a line "gone" before it is rewritten or
 # deleted: so at every instant each file whose last line is a checksum must be there with just that
@@ -62,58 +61,14 @@ done
 '''
 
 
-def kernel():
-    """A cloud kernel, installed or unpacked by scripts/demo: (image, folder of its modules)."""
-    for root in (pathlib.Path('/'), ROOT / 'build-demo/kernel'):
-        for image in sorted(root.glob('boot/vmlinuz-*-cloud-amd64'), reverse=True):
-            modules = root / 'lib/modules' / image.name.removeprefix('vmlinuz-')
-            if modules.is_dir() and os.access(image, os.R_OK):
-                return image, modules
-    raise AssertionError('no cloud kernel: scripts/demo would unpack one')
-
-
-def _copy_modules(folder, to):
-    to.mkdir()
-    found = {re.sub(r'\.ko.*', '', p.name).replace('-', '_'): p for p in folder.rglob('*.ko*')}
-    for number, name in enumerate(MODULES):
-        if name in found:  # else it is built in
-            shutil.copy(found[name], to / f'{number}-{found[name].name}')
-
-
 def make_initramfs(work, modules):
-    root = work / 'initramfs'
-    for folder in ('bin', 'dev', 'proc', 'sys', 'mnt'):
-        (root / folder).mkdir(parents=True)
-    shutil.copy('/bin/busybox', root / 'bin')
-    listed = subprocess.run(['/bin/busybox', '--list'], capture_output=True, text=True, check=True)
-    for applet in listed.stdout.split():
-        if applet != 'busybox':
-            (root / 'bin' / applet).symlink_to('busybox')
-    _copy_modules(modules, root / 'modules')
-    for name, text in (('init', INIT), ('writer', WRITER)):
-        (root / name).write_text(text, encoding='ascii')
-        (root / name).chmod(0o755)
-    names = '\0'.join(str(p.relative_to(root)) for p in sorted(root.rglob('*')))
-    out = subprocess.run(['cpio', '-0', '-o', '-H', 'newc', '--quiet'], cwd=root,
-                         input=names.encode(), stdout=subprocess.PIPE, check=True).stdout
-    (work / 'initramfs.cpio').write_bytes(out)
+    fs = Initramfs(work / 'initramfs', modules)
+    for name in MODULES:
+        fs.module(name)
+    fs.text('/init', INIT, 0o755)
+    fs.text('/writer', WRITER, 0o755)
+    fs.pack(work / 'initramfs.cpio')
     return work / 'initramfs.cpio'
-
-
-def kvm_works(image):
-    """Whether a kernel starts under KVM here: some hosts have /dev/kvm, but stock kernels stop on
-    it."""
-    if not os.access('/dev/kvm', os.R_OK | os.W_OK):
-        return False
-    try:
-        out = subprocess.run(['timeout', '4', 'qemu-system-x86_64', '-enable-kvm', '-m', '256',
-                              '-nographic', '-no-reboot', '-nodefaults', '-serial', 'stdio',
-                              '-kernel', str(image), '-append', 'console=ttyS0 panic=-1'],
-                             stdin=subprocess.DEVNULL, capture_output=True, timeout=10,
-                             check=False).stdout
-    except subprocess.TimeoutExpired:
-        return False
-    return b'Kernel panic' in out  # it came as far as looking for a root file system
 
 
 class Guest:
@@ -129,7 +84,7 @@ class Guest:
         self.process = subprocess.Popen(
             ['qemu-system-x86_64', '-accel', self.accel, '-m', '256', '-nographic', '-no-reboot',
              '-nodefaults', '-kernel', image, '-initrd', make_initramfs(work, modules),
-             '-append', 'console=ttyS0 panic=-1 quiet nokaslr mitigations=off',
+             '-append', COMMAND_LINE,
              '-serial', 'file:' + str(work / 'console.log'),
              '-chardev', f'socket,id=c,path={control},server=on,wait=off', '-serial', 'chardev:c',
              '-blockdev', disk, '-device', 'virtio-blk-pci,drive=disk'],
