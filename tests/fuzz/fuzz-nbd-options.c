@@ -3,6 +3,12 @@
  */
 #include "tests/fuzz/fuzz-nbd.h"
 
+int LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+    fuzz_serve(NULL);
+    return 0;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     fuzz_talk(data, size);

@@ -85,6 +85,12 @@ static size_t put_request(GByteArray *talk, NbdMode mode, const uint8_t *data, s
     return taken + payload;
 }
 
+int LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+    fuzz_serve(NULL);
+    return 0;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     g_autoptr(GByteArray) talk = g_byte_array_new();

@@ -57,14 +57,15 @@ static void stop_serving(void)
     fuzz_in_co(fuzz_loop, co_stop, NULL);
 }
 
-int LLVMFuzzerInitialize(int *argc, char ***argv)
+/* What LLVMFuzzerInitialize() does; @tls_creds: those that TLS is required with, or NULL. */
+static void fuzz_serve(UserObject *tls_creds)
 {
+    served.tls_creds = tls_creds;
     block_drivers_register();
     export_driver_register(&nbd_export_driver);
     fuzz_loop = fuzz_loop_new();
     fuzz_in_co(fuzz_loop, co_serve, NULL);
     atexit(stop_serving);
-    return 0;
 }
 
 /* Reads what the server says until it has closed. */
@@ -98,7 +99,7 @@ static void co_talk(void *opaque)
 }
 
 /* Says it, from the client's flags on. */
-static void fuzz_talk(const uint8_t *data, size_t size)
+static inline void fuzz_talk(const uint8_t *data, size_t size)
 {
     FuzzTalk talk = {.data = data, .size = MIN(size, LARGEST_TALK)};
 

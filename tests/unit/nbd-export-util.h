@@ -22,6 +22,7 @@ typedef struct Served {
     char *image, *socket;
     BlockNode *node;
     Loop *loops[2]; /* loop 0 and another one */
+    UserObject *tls_creds; /* set before: TLS is required with them; else NULL */
 } Served;
 
 static inline void co_add_export(const char *text, GError **errp)
@@ -49,6 +50,7 @@ static inline void co_serve_disk(Served *s, Loop *other)
     s->loops[0] = loop_current();
     s->loops[1] = other;
     config.addr = (SocketAddr){.kind = SOCKET_ADDR_UNIX, .path = s->socket};
+    config.tls_creds = s->tls_creds;
     co_control_lock();
     s->node = co_open_json("{'driver': 'file', 'node-name': 'disk', 'filename': '%s', 'discard': "
                            "'unmap'}",
