@@ -6,6 +6,7 @@
 
 STEP_LOG=$(mktemp)
 STEP_TIMES=
+STEP_FAILURES=
 PASSED=0 FAILED=0 SKIPPED=0
 trap 'rm -f "$STEP_LOG"' EXIT
 
@@ -13,6 +14,18 @@ trap 'rm -f "$STEP_LOG"' EXIT
 last_tally() {
     sed -nE 's/^([0-9]+) passed, ([0-9]+) failed, ([0-9]+) skipped$/\1 \2 \3/p' "$STEP_LOG" |
         tail -n 1
+}
+
+# what_failed: of the log of a step that failed, what its tests say; its end, if they say nothing.
+# Told again at the end of all steps, which is where people look, and what is kept of a long log.
+what_failed() {
+    local said
+    said=$(awk '/^What failed:$/ { exit }
+                /^fail  / { left = 40 }
+                /^(pass|skip)  / { left = 0 }
+                /^ *[0-9]+\/[0-9]+ .* (FAIL|TIMEOUT|ERROR) / || /^not ok / { left = left > 1 ? left : 1 }
+                left-- > 0' "$STEP_LOG")
+    printf '%s\n' "${said:-$(tail -n 20 "$STEP_LOG")}"
 }
 
 # step TITLE COMMAND...
@@ -28,13 +41,15 @@ step() {
     fi
     # A step may fail although no test of it did (nothing could be built, say).
     [ "$status" = 0 ] || [ "$failed" != 0 ] || failed=1
+    [ "$failed" = 0 ] || STEP_FAILURES+="--- $title"$'\n'$(what_failed)$'\n'
     PASSED=$((PASSED + passed)) FAILED=$((FAILED + failed)) SKIPPED=$((SKIPPED + skipped))
     STEP_TIMES+=$(printf '%5d s  %s: %d passed, %d failed, %d skipped' \
         $((SECONDS - begin)) "$title" "$passed" "$failed" "$skipped")$'\n'
 }
 
-# Says how each step went; the last line is the sum.  Fails if anything did.
+# Says what failed and how each step went; the last line is the sum.  Fails if anything did.
 end_of_steps() {
+    [ -z "$STEP_FAILURES" ] || printf '\nWhat failed:\n%s' "$STEP_FAILURES"
     printf '\n%s' "$STEP_TIMES"
     echo "$PASSED passed, $FAILED failed, $SKIPPED skipped"
     [ "$FAILED" = 0 ]
