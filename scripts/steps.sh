@@ -16,15 +16,24 @@ last_tally() {
         tail -n 1
 }
 
-# what_failed: of the log of a step that failed, what its tests say; its end, if they say nothing.
-# Told again at the end of all steps, which is where people look, and what is kept of a long log.
+# what_failed: of the log of a step that failed, what its tests say, of long ones the begin and the
+# end; the log's end, if they say nothing.  Told again at the end of all steps, which is where people
+# look, and what is kept of a long log.
 what_failed() {
     local said
-    said=$(awk '/^What failed:$/ { exit }
-                /^fail  / { left = 40 }
-                /^(pass|skip)  / { left = 0 }
-                /^ *[0-9]+\/[0-9]+ .* (FAIL|TIMEOUT|ERROR) / || /^not ok / { left = left > 1 ? left : 1 }
-                left-- > 0' "$STEP_LOG")
+    said=$(awk -v first=10 -v last=40 '
+        function told(    i, from) {
+            from = n > first + last ? n - last + 1 : first + 1
+            for (i = 1; i <= n && i <= first; i++) print line[i]
+            if (from > first + 1) print "    ... " from - first - 1 " lines left out"
+            for (i = from; i <= n; i++) print line[i]
+            n = 0
+        }
+        /^What failed:$/ { exit }
+        /^(fail|pass|skip)  / || /^daemon: / { told(); inside = /^fail/ }
+        inside { line[++n] = $0 }
+        !inside && (/^ *[0-9]+\/[0-9]+ .* (FAIL|TIMEOUT|ERROR) / || /^not ok /)
+        END { told() }' "$STEP_LOG")
     printf '%s\n' "${said:-$(tail -n 20 "$STEP_LOG")}"
 }
 
