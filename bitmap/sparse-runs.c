@@ -52,6 +52,12 @@ static inline bool walk_word(RunWalk *w, uint64_t word, uint64_t base)
     return true;
 }
 
+/* The first of @lines. */
+static inline void fetch_line(const uint64_t *page, uint64_t lines)
+{
+    __builtin_prefetch(page + __builtin_ctzll(lines) * SPARSE_LINE_WORDS);
+}
+
 /*
  * A leaf with scattered bits lies in memory that is in no cache.  So its lines are fetched while
  * the leaf before is walked, one for each word of that: more at once would only wait for each
@@ -60,7 +66,7 @@ static inline bool walk_word(RunWalk *w, uint64_t word, uint64_t base)
 static inline void fetch_ahead(RunWalk *w)
 {
     if (w->ahead_lines) {
-        __builtin_prefetch(w->ahead + __builtin_ctzll(w->ahead_lines) * SPARSE_LINE_WORDS);
+        fetch_line(w->ahead, w->ahead_lines);
         w->ahead_lines &= w->ahead_lines - 1;
     }
 }
@@ -75,19 +81,19 @@ static void fetch_first_lines(const SparseNode *node, uint64_t leaves)
     for (; leaves; leaves &= leaves - 1) {
         unsigned i = __builtin_ctzll(leaves);
 
-        __builtin_prefetch(node->child[i].page +
-                           __builtin_ctzll(node->lines[i]) * SPARSE_LINE_WORDS);
+        fetch_line(node->child[i].page, node->lines[i]);
     }
 }
 
-/* @left: the children of a node at level 1 that come behind the one to be walked now. */
+/* @left: the children of a node at level 1 that come behind the one to be walked now. The first
+ * line of each was asked for with the node. */
 static void look_ahead(RunWalk *w, const SparseNode *node, uint64_t left)
 {
     unsigned i = left ? __builtin_ctzll(left) : 0;
     bool mixed = left && node->mixed >> i & 1;
 
     w->ahead = mixed ? node->child[i].page : NULL;
-    w->ahead_lines = mixed ? node->lines[i] : 0;
+    w->ahead_lines = mixed ? node->lines[i] & (node->lines[i] - 1) : 0;
 }
 
 /* Word @i of a page without what lies outside of [from, to). */

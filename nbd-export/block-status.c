@@ -3,9 +3,11 @@
  */
 #include "nbd-export/session.h"
 
-/* Of one answer, all contexts together; a client asks again for the rest.  Bounds time (drain waits
- * for it) and memory. */
-#define MAX_EXTENTS 16384u
+/* Bytes of one answer, all contexts together, where an extent of each fits; a client asks again for
+ * the rest.  Bounds time (drain and other clients wait for it) and memory. */
+#define MAX_ANSWER (1u << 20)
+/* No extent but the last of a disk is shorter, as a rule. */
+#define LEAST_EXTENT 512
 
 bool nbd_status_payload_fits(const NbdRequest *request)
 {
@@ -48,39 +50,63 @@ bool nbd_status_payload_take(NbdRequest *request, const uint8_t *payload)
     return true;
 }
 
-static int co_answer(NbdRequest *request, const NbdContext *context, unsigned max_extents)
+static const GArray *contexts_of(const NbdRequest *request)
 {
-    NbdSession *session = request->session;
-    NbdExtents extents;
-    int ret;
+    return request->contexts ? request->contexts : request->session->contexts;
+}
 
-    nbd_extents_init(&extents, session->mode, context->id, max_extents);
-    ret = co_nbd_context_describe(context, session->export->base.child, request->offset,
-                                  request->length, &session->export->base.quiesced, &extents);
+/* How many extents a context may have in the answer. */
+static unsigned extents_of_each(const NbdRequest *request)
+{
+    NbdMode mode = request->session->mode;
+    size_t share = MAX_ANSWER / contexts_of(request)->len;
+
+    if (request->flags & NBD_CMD_FLAG_REQ_ONE || share < nbd_extents_size(mode, 2)) {
+        return 1;
+    }
+    return MIN((share - nbd_extents_size(mode, 0)) / nbd_extent_size(mode),
+               request->length / LEAST_EXTENT + 2);
+}
+
+size_t nbd_status_buffer_len(const NbdRequest *request)
+{
+    return contexts_of(request)->len *
+           nbd_extents_size(request->session->mode, extents_of_each(request));
+}
+
+static int co_answer(NbdRequest *request, const NbdContext *context, NbdExtents *extents)
+{
+    Export *export = &request->session->export->base;
+    int ret = co_nbd_context_describe(context, export->child, request->offset, request->length,
+                                      &export->quiesced, extents);
+
     if (ret < 0) {
-        nbd_extents_clear(&extents);
         return ret;
     }
-    nbd_extents_finish(&extents);
-    nbd_reply_status(request, extents.wire, extents.len);
+    nbd_extents_finish(extents);
+    nbd_reply_status(request, extents->wire, extents->len);
     return 0;
 }
 
 int co_nbd_block_status(NbdRequest *request)
 {
     const NbdSession *session = request->session;
-    const GArray *contexts = request->contexts ? request->contexts : session->contexts;
-    bool one = request->flags & NBD_CMD_FLAG_REQ_ONE;
-    unsigned max_extents = one ? 1 : MAX(MAX_EXTENTS / contexts->len, 1);
+    const GArray *contexts = contexts_of(request);
+    unsigned max = extents_of_each(request);
+    uint8_t *wire = request->buffer;
 
     for (unsigned i = 0; i < contexts->len; i++) {
-        uint32_t index = g_array_index(contexts, uint32_t, i);
-        int ret = co_answer(request, &g_array_index(session->export->contexts, NbdContext, index),
-                            max_extents);
+        const NbdContext *context = &g_array_index(session->export->contexts, NbdContext,
+                                                   g_array_index(contexts, uint32_t, i));
+        NbdExtents extents;
+        int ret;
 
+        nbd_extents_init(&extents, session->mode, context->id, max, wire);
+        ret = co_answer(request, context, &extents);
         if (ret < 0) {
             return ret;
         }
+        wire += extents.len;
     }
     return 0;
 }

@@ -2,26 +2,13 @@
 /* The payload of a block status chunk; see extents.h. */
 #include "nbd-export/extents.h"
 
-/* Most answers are short. */
-#define FIRST_SIZE 256
-
-void nbd_extents_init(NbdExtents *extents, NbdMode mode, uint32_t context_id, unsigned max)
+void nbd_extents_init(NbdExtents *extents, NbdMode mode, uint32_t context_id, unsigned max,
+                      void *wire)
 {
     g_assert(max > 0);
-    *extents = (NbdExtents){
-        .wire = g_malloc(FIRST_SIZE),
-        .len = nbd_status_head_size(mode),
-        .size = FIRST_SIZE,
-        .mode = mode,
-        .max = max,
-    };
+    *extents =
+        (NbdExtents){.wire = wire, .len = nbd_status_head_size(mode), .mode = mode, .max = max};
     nbd_put32(extents->wire, context_id);
-}
-
-void nbd_extents_grow(NbdExtents *extents)
-{
-    extents->size *= 2;
-    extents->wire = g_realloc(extents->wire, extents->size);
 }
 
 void nbd_extents_finish(NbdExtents *extents)
@@ -31,9 +18,4 @@ void nbd_extents_finish(NbdExtents *extents)
     if (extents->mode == NBD_MODE_EXTENDED) {
         nbd_put32(extents->wire + 4, extents->count);
     }
-}
-
-void nbd_extents_clear(NbdExtents *extents)
-{
-    g_clear_pointer(&extents->wire, g_free);
 }

@@ -12,30 +12,29 @@ typedef struct NbdExtents {
     size_t len;
     /* Private. */
     NbdMode mode;
-    size_t size;
     uint64_t last_length; /* of the extent that may still grow, 0 before the first */
     uint32_t last_flags;
     unsigned count, max;
 } NbdExtents;
 
-/* For the context with this id; @max extents at most, 1 or more. */
-void nbd_extents_init(NbdExtents *extents, NbdMode mode, uint32_t context_id, unsigned max);
+/* The bytes that @max extents take. */
+static inline size_t nbd_extents_size(NbdMode mode, size_t max)
+{
+    return nbd_status_head_size(mode) + max * nbd_extent_size(mode);
+}
 
-/* Private: twice the room. */
-void nbd_extents_grow(NbdExtents *extents);
+/* For the context with this id; @max extents at most, 1 or more, at @wire, which is the caller's
+ * and has nbd_extents_size() bytes. */
+void nbd_extents_init(NbdExtents *extents, NbdMode mode, uint32_t context_id, unsigned max,
+                      void *wire);
 
 /* Private: the last extent grows no more. */
 static inline void nbd_extents_put_last(NbdExtents *extents)
 {
-    size_t len = nbd_extent_size(extents->mode);
-
     g_assert(extents->mode == NBD_MODE_EXTENDED || extents->last_length <= UINT32_MAX);
-    if (extents->len + len > extents->size) {
-        nbd_extents_grow(extents);
-    }
     nbd_extent_put(extents->wire + extents->len, extents->mode, extents->last_length,
                    extents->last_flags);
-    extents->len += len;
+    extents->len += nbd_extent_size(extents->mode);
 }
 
 /*
@@ -65,10 +64,7 @@ static inline bool nbd_extents_empty(const NbdExtents *extents)
     return extents->count == 0;
 }
 
-/* Completes the payload, which is the caller's then (g_free()); there must be an extent. */
+/* Completes the payload; there must be an extent. */
 void nbd_extents_finish(NbdExtents *extents);
-
-/* Frees it instead. */
-void nbd_extents_clear(NbdExtents *extents);
 
 #endif

@@ -3,6 +3,7 @@
 #include "nbd-export/meta-context.h"
 
 #include "block/node-io.h"
+#include "io/co.h"
 #include "nbd-export/protocol.h"
 
 /* QEMU's numbers: clients must not rely on them, but may as well find the same. */
@@ -93,10 +94,14 @@ static int co_describe_status(NbdContextKind kind, BlockChild *child, int64_t of
     return nbd_extents_empty(extents) ? -EIO : 0;
 }
 
+/* So many are described before others on the loop have a turn: some hundred microseconds. */
+#define RUNS_AT_ONCE 8192
+
 typedef struct BitmapWalk {
     NbdExtents *extents;
     int64_t align;
     int64_t pos, end; /* described up to there, and to be described up to there */
+    unsigned runs;    /* in this turn yet */
 } BitmapWalk;
 
 /* Where bits stand for less than the least block that a client may ask for, a block is dirty if any
@@ -114,15 +119,23 @@ static bool found_dirty(void *opaque, int64_t start, int64_t bytes)
         return false;
     }
     w->pos = MAX(to, w->pos);
-    return true;
+    return ++w->runs < RUNS_AT_ONCE;
 }
 
-static void describe_bitmap(const DirtyBitmap *bitmap, int64_t align, int64_t offset,
-                            int64_t length, NbdExtents *extents)
+static void co_describe_bitmap(const DirtyBitmap *bitmap, int64_t align, int64_t offset,
+                               int64_t length, const bool *hurry, NbdExtents *extents)
 {
     BitmapWalk w = {.extents = extents, .align = align, .pos = offset, .end = offset + length};
 
-    dirty_bitmap_each_area(bitmap, offset, offset + length, found_dirty, &w);
+    dirty_bitmap_each_area(bitmap, w.pos, w.end, found_dirty, &w);
+    while (w.runs == RUNS_AT_ONCE && w.pos < w.end) {
+        w.runs = 0;
+        co_sleep_ns(0); /* unlike co_pass() it lets the loop look at what is finished */
+        if (*hurry) {
+            return;
+        }
+        dirty_bitmap_each_area(bitmap, w.pos, w.end, found_dirty, &w);
+    }
     if (w.pos < w.end) {
         nbd_extents_add(extents, w.end - w.pos, 0);
     }
@@ -132,8 +145,8 @@ int co_nbd_context_describe(const NbdContext *context, BlockChild *child, int64_
                             int64_t length, const bool *hurry, NbdExtents *extents)
 {
     if (context->kind == NBD_CONTEXT_BITMAP) {
-        describe_bitmap(context->bitmap, child->node->limits.request_alignment, offset, length,
-                        extents);
+        co_describe_bitmap(context->bitmap, child->node->limits.request_alignment, offset, length,
+                           hurry, extents);
         return 0;
     }
     return co_describe_status(context->kind, child, offset, length, hurry, extents);

@@ -77,7 +77,7 @@ void nbd_reply_hole(NbdRequest *request, uint64_t offset, uint32_t len)
     end_head(chunk, nbd_put32(nbd_put64(p, offset), len));
 }
 
-void nbd_reply_status(NbdRequest *request, uint8_t *wire, uint32_t len)
+void nbd_reply_status(NbdRequest *request, void *wire, uint32_t len)
 {
     bool extended = request->session->mode == NBD_MODE_EXTENDED;
     uint16_t type = extended ? NBD_REPLY_BLOCK_STATUS_EXT : NBD_REPLY_BLOCK_STATUS;
@@ -86,7 +86,6 @@ void nbd_reply_status(NbdRequest *request, uint8_t *wire, uint32_t len)
     end_head(chunk, put_header(chunk->head, request, type, len));
     chunk->payload = wire;
     chunk->payload_len = len;
-    chunk->owned = true;
 }
 
 /* Behind the message comes the offset, if there is one. */

@@ -30,6 +30,7 @@ NbdRequest *nbd_request_new(NbdSession *session)
     request->n_chunks = request->n_gathered = 0;
     request->done = 0;
     request->buffer = NULL;
+    request->buffer_len = 0;
     request->contexts = NULL;
     return request;
 }
@@ -250,15 +251,15 @@ static NbdRequest *co_request_new(NbdSession *session)
     return NULL;
 }
 
-/* The buffer of a read or write. Waits for room; without memory the request has none. */
-static void co_get_buffer(NbdSession *session, NbdRequest *request)
+/* The buffer of a request. Waits for room; without memory the request has none. */
+static void co_get_buffer(NbdSession *session, NbdRequest *request, size_t len)
 {
-    request->buffer_len = request->length;
-    while (!session->dead && !nbd_buffers_have_room(&session->buffers, request->buffer_len)) {
+    request->buffer_len = len;
+    while (!session->dead && !nbd_buffers_have_room(&session->buffers, len)) {
         co_wait(session);
     }
     if (!session->dead) {
-        request->buffer = nbd_buffer_get(&session->buffers, request->buffer_len);
+        request->buffer = nbd_buffer_get(&session->buffers, len);
     }
 }
 
@@ -352,19 +353,32 @@ static bool co_refuse(NbdSession *session, NbdRequest *request, uint32_t error, 
     return !last;
 }
 
+static size_t buffer_len_of(const NbdRequest *request)
+{
+    switch (request->command) {
+    case NBD_CMD_READ:
+    case NBD_CMD_WRITE:
+        return request->length;
+    case NBD_CMD_BLOCK_STATUS:
+        return nbd_status_buffer_len(request);
+    default:
+        return 0;
+    }
+}
+
 /* Gets what the request needs before it can be carried out. */
 static bool co_prepare(NbdSession *session, NbdRequest *request)
 {
-    bool carries = request->command == NBD_CMD_READ || request->command == NBD_CMD_WRITE;
+    size_t len = buffer_len_of(request);
 
-    if (!carries || request->length == 0) {
+    if (len == 0) {
         return true;
     }
-    co_get_buffer(session, request);
+    co_get_buffer(session, request, len);
     if (!request->buffer) {
         return !session->dead;
     }
-    return request->command == NBD_CMD_READ ||
+    return request->command != NBD_CMD_WRITE ||
            co_receive_payload(session, request->buffer, request->length);
 }
 
@@ -404,8 +418,7 @@ static bool co_next_request(NbdSession *session)
         nbd_request_free(request);
         return false;
     }
-    if ((request->command == NBD_CMD_READ || request->command == NBD_CMD_WRITE) &&
-        request->length && !request->buffer) {
+    if (request->buffer_len && !request->buffer) {
         return co_refuse(session, request, NBD_ENOMEM, g_strdup("No memory"));
     }
     if (!co_start_request(session, request)) {

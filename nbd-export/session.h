@@ -51,7 +51,8 @@ typedef struct NbdRequest {
     uint64_t payload;        /* bytes that the client sends with it and that were not taken yet */
     GArray *contexts;        /* of a block status that is about some of those selected; or NULL */
 
-    void *buffer; /* of a read or write: .length bytes from the pool; else NULL */
+    /* From the pool: the data of a read or write, what a block status says; else 0 and NULL. */
+    void *buffer;
     size_t buffer_len;
 
     /* The reply; the chunks go out in order. */
@@ -133,6 +134,9 @@ bool nbd_status_payload_fits(const NbdRequest *request);
 /* Takes it: request->contexts and ->length become what it says; false where that is nonsense. */
 bool nbd_status_payload_take(NbdRequest *request, const uint8_t *payload);
 
+/* What describing the range may take of a buffer at most; for one that was checked. */
+size_t nbd_status_buffer_len(const NbdRequest *request);
+
 /* Describes the range in each of its contexts.  0 or -errno; chunks of a reply are there then. */
 G_GNUC_WARN_UNUSED_RESULT int co_nbd_block_status(NbdRequest *request);
 
@@ -140,7 +144,7 @@ G_GNUC_WARN_UNUSED_RESULT int co_nbd_block_status(NbdRequest *request);
  * away. */
 void nbd_reply_data(NbdRequest *request, uint64_t offset, void *data, uint32_t len);
 void nbd_reply_hole(NbdRequest *request, uint64_t offset, uint32_t len);
-void nbd_reply_status(NbdRequest *request, uint8_t *wire, uint32_t len); /* takes over @wire */
+void nbd_reply_status(NbdRequest *request, void *wire, uint32_t len);
 /* An error with its text (takes it over; may be NULL); @offset where only what lies from there on
  * failed. */
 void nbd_reply_error(NbdRequest *request, uint32_t error, char *message, const uint64_t *offset);
