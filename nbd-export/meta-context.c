@@ -94,8 +94,8 @@ static int co_describe_status(NbdContextKind kind, BlockChild *child, int64_t of
     return nbd_extents_empty(extents) ? -EIO : 0;
 }
 
-/* So many are described before others on the loop have a turn: some hundred microseconds. */
-#define RUNS_AT_ONCE 8192
+/* So many are described before others on the loop have a turn: a hundred microseconds or so. */
+#define RUNS_AT_ONCE 2048
 
 typedef struct BitmapWalk {
     NbdExtents *extents;
