@@ -22,31 +22,52 @@ static bool is_name(const char *text, size_t len, const gnutls_datum_t *name)
     if (gnutls_hex_decode2(&hex, &plain) < 0) {
         return false;
     }
-    same = plain.size && plain.size == name->size &&
-           memcmp(plain.data, name->data, plain.size) == 0;
+    same =
+        plain.size && plain.size == name->size && memcmp(plain.data, name->data, plain.size) == 0;
     gnutls_free(plain.data);
     return same;
 }
 
-/* The user's key in hex digits, *key NULL where there is no such user.  False: no file. */
-static bool find_key(const char *path, const gnutls_datum_t *user, char **key, GError **errp)
+/* In hex digits; nothing of it stays in memory. */
+typedef char PskKey;
+
+static void psk_key_free(PskKey *key)
+{
+    gnutls_memset(key, 0, strlen(key));
+    g_free(key);
+}
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(PskKey, psk_key_free)
+
+/* NULL where there is no such user. */
+static PskKey *key_in(const char *text, const gnutls_datum_t *user)
+{
+    while (*text) {
+        size_t len = strcspn(text, "\n");
+        const char *colon = memchr(text, ':', len), *end = text + len;
+
+        if (colon && is_name(text, (size_t)(colon - text), user)) {
+            return g_strchomp(g_strndup(colon + 1, (gsize)(end - colon - 1)));
+        }
+        text = *end ? end + 1 : end;
+    }
+    return NULL;
+}
+
+/* The user's key, *key NULL where there is no such user.  False: no file. */
+static bool find_key(const char *path, const gnutls_datum_t *user, PskKey **key, GError **errp)
 {
     g_autoptr(GError) error = NULL;
-    g_autofree char *text = NULL;
-    g_auto(GStrv) lines = NULL;
+    char *text;
+    gsize len;
 
     *key = NULL;
-    if (!g_file_get_contents(path, &text, NULL, &error)) {
+    if (!g_file_get_contents(path, &text, &len, &error)) {
         return tm_error_set(errp, "Cannot read PSK file %s: %s", path, error->message);
     }
-    lines = g_strsplit(text, "\n", -1);
-    for (char **line = lines; *line && !*key; line++) {
-        const char *colon = strchr(*line, ':');
-
-        if (colon && is_name(*line, (size_t)(colon - *line), user)) {
-            *key = g_strchomp(g_strdup(colon + 1));
-        }
-    }
+    *key = key_in(text, user);
+    gnutls_memset(text, 0, len);
+    g_free(text);
     return true;
 }
 
@@ -67,7 +88,8 @@ static char *printable(const gnutls_datum_t *name)
 static int give_key(gnutls_session_t session, const gnutls_datum_t *name, gnutls_datum_t *key)
 {
     TlsPskClient *client = gnutls_session_get_ptr(session);
-    g_autofree char *hex = NULL, *user = printable(name);
+    g_autofree char *user = printable(name);
+    g_autoptr(PskKey) hex = NULL;
     g_autoptr(GError) error = NULL;
     gnutls_datum_t digits;
 
@@ -82,8 +104,8 @@ static int give_key(gnutls_session_t session, const gnutls_datum_t *name, gnutls
     }
     digits = (gnutls_datum_t){.data = (unsigned char *)hex, .size = strlen(hex)};
     if (!digits.size || gnutls_hex_decode2(&digits, key) < 0) {
-        client->fault = g_strdup_printf("the key of user '%s' in %s is not in hex digits", user,
-                                        client->path);
+        client->fault =
+            g_strdup_printf("the key of user '%s' in %s is not in hex digits", user, client->path);
         return -1;
     }
     client->fault = g_strdup_printf("user '%s' has another key than %s", user, client->path);
@@ -113,7 +135,7 @@ static bool load_client(TlsCreds *creds, const TlsCredsOptions *options, GError 
 {
     const char *user = options->username ? options->username : "qemu";
     gnutls_datum_t name = {.data = (unsigned char *)user, .size = strlen(user)}, digits;
-    g_autofree char *hex = NULL;
+    g_autoptr(PskKey) hex = NULL;
     int ret;
 
     if (!find_key(creds->psk_path, &name, &hex, errp)) {
@@ -126,8 +148,8 @@ static bool load_client(TlsCreds *creds, const TlsCredsOptions *options, GError 
     digits = (gnutls_datum_t){.data = (unsigned char *)hex, .size = strlen(hex)};
     ret = gnutls_psk_allocate_client_credentials(&creds->psk_client);
     if (ret >= 0) {
-        ret = gnutls_psk_set_client_credentials(creds->psk_client, user, &digits,
-                                                GNUTLS_PSK_KEY_HEX);
+        ret =
+            gnutls_psk_set_client_credentials(creds->psk_client, user, &digits, GNUTLS_PSK_KEY_HEX);
     }
     return ret >= 0 || tm_error_set(errp, "Cannot use the key of %s in PSK file %s: %s", user,
                                     creds->psk_path, gnutls_strerror(ret));
