@@ -6,10 +6,6 @@
 #include <netinet/tcp.h>
 #include <string.h>
 
-#ifndef SOL_TLS
-#define SOL_TLS 282
-#endif
-
 /* Both kinds of AES-GCM split the nonce of 12 bytes alike. */
 #define SALT TLS_CIPHER_AES_GCM_128_SALT_SIZE
 #define NONCE (SALT + TLS_CIPHER_AES_GCM_128_IV_SIZE)

@@ -12,6 +12,10 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
+#ifndef SOL_TLS
+#define SOL_TLS 282
+#endif
+
 /* What one side writes its next record with, as gnutls_record_get_state() tells it. */
 typedef struct TlsKeys {
     gnutls_protocol_t version;

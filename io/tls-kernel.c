@@ -10,10 +10,6 @@
 
 #include "io/tls-kernel-keys.h"
 
-#ifndef SOL_TLS
-#define SOL_TLS 282
-#endif
-
 #define RECORD 16384
 #define MAX_RECORDS (UINT64_C(1) << 24) /* of one key of AES-GCM */
 #define TYPE_ALERT 21

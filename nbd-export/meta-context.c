@@ -127,14 +127,16 @@ static void co_describe_bitmap(const DirtyBitmap *bitmap, int64_t align, int64_t
 {
     BitmapWalk w = {.extents = extents, .align = align, .pos = offset, .end = offset + length};
 
-    dirty_bitmap_each_area(bitmap, w.pos, w.end, found_dirty, &w);
-    while (w.runs == RUNS_AT_ONCE && w.pos < w.end) {
+    for (;;) {
+        dirty_bitmap_each_area(bitmap, w.pos, w.end, found_dirty, &w);
+        if (w.runs < RUNS_AT_ONCE || w.pos == w.end) {
+            break;
+        }
         w.runs = 0;
         co_sleep_ns(0); /* unlike co_pass() it lets the loop look at what is finished */
         if (*hurry) {
             return;
         }
-        dirty_bitmap_each_area(bitmap, w.pos, w.end, found_dirty, &w);
     }
     if (w.pos < w.end) {
         nbd_extents_add(extents, w.end - w.pos, 0);
